@@ -1,0 +1,155 @@
+"""Typed messages to CloudEvents and back, sans-IO.
+
+`parse` reads what a function wakes on; `announce` writes what it found out. Identity, causation and the hop
+count are decided here and nowhere else, so that the same decision taken twice emits the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Protocol
+from uuid import NAMESPACE_URL, uuid5
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from .errors import Fault, Reject, shown
+from .messages import EVENTS, Event
+from .wire import WireEvent
+
+MAX_HOPS = 64
+"""A chain longer than this is a loop: one drift-to-promotion episode takes fewer than ten hops."""
+
+BY_TYPE: Mapping[str, type[Event]] = {event.type: event for event in EVENTS}
+
+
+class Caused(Protocol):
+    """What later events cite: the id, correlation, hop count and trace of an earlier one."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def correlationid(self) -> str: ...
+    @property
+    def hops(self) -> int: ...
+    @property
+    def traceparent(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The attributes of a received event that decisions and later events need."""
+
+    id: str
+    source: str
+    type: str
+    subject: str | None
+    correlationid: str
+    causationid: str | None = None
+    hops: int = 0
+    traceparent: str | None = None
+
+
+def context(attributes: Mapping[str, str]) -> Context:
+    """Read the context. An event without a correlation starts one of its own.
+
+    Raises Reject when the hop count is no number or says that the chain has become a loop.
+    """
+    text = attributes.get("hops", "0")
+    if not text.isdecimal() or int(text) > MAX_HOPS:
+        mend = f"events chain at most {MAX_HOPS} hops; find the loop with `homeostat why`"
+        raise Reject(Fault("hops", shown(text), mend))
+    return Context(
+        id=attributes["id"],
+        source=attributes["source"],
+        type=attributes["type"],
+        subject=attributes.get("subject") or attributes.get("inferenceservicename"),
+        correlationid=attributes.get("correlationid") or attributes["id"],
+        causationid=attributes.get("causationid"),
+        hops=int(text),
+        traceparent=attributes.get("traceparent"),
+    )
+
+
+def parse(event: WireEvent) -> tuple[Event, Context]:
+    """Read a typed message. Raises Reject with every fault of the data, by field."""
+    where = context(event.attributes)
+    kind = BY_TYPE.get(where.type)
+    if kind is None:
+        raise Reject(Fault("type", shown(where.type), f"send one of {', '.join(sorted(BY_TYPE))}"))
+    try:
+        data = orjson.loads(event.data) if event.data else {}
+    except orjson.JSONDecodeError as error:
+        value = shown((event.data or b"")[:60])
+        raise Reject(Fault("data", value, f"is no JSON ({error}); send a JSON object")) from None
+    return message(kind, data), where
+
+
+def message(kind: type[Event], data: object) -> Event:
+    """Check data against the message's fields. Raises Reject with every fault, by field."""
+    if not isinstance(data, dict):
+        raise Reject(Fault("data", shown(data), f"send a JSON object with the fields of {kind.type}"))
+    try:
+        return _adapter(kind).validate_python(data)
+    except ValidationError as error:
+        raise Reject(faults(error, "data")) from None
+
+
+def faults(error: ValidationError, root: str) -> list[Fault]:
+    """Pydantic's findings in our words: the path, the value found there, the mend."""
+    return [
+        Fault(
+            ".".join([root, *map(str, one["loc"])]),
+            "missing" if one["type"] == "missing" else shown(one["input"]),
+            one["msg"],
+        )
+        for one in error.errors(include_url=False)
+    ]
+
+
+def identity(cause: str, function: str, subject: str, place: int) -> str:
+    """The id of the `place`-th event that `function` derives from the event `cause` for `subject`."""
+    return str(uuid5(NAMESPACE_URL, f"{cause}/{function}/{subject}/{place}"))
+
+
+def announce(
+    event: Event, *, id: str, source: str, subject: str, cause: Caused, now: datetime
+) -> WireEvent:
+    """Write a fact as a CloudEvent that cites its cause (CloudEvents' correlation extension)."""
+    attributes = {
+        "specversion": "1.0",
+        "id": id,
+        "source": source,
+        "type": event.type,
+        "subject": subject,
+        "time": now.isoformat().replace("+00:00", "Z"),
+        "datacontenttype": "application/json",
+        "correlationid": cause.correlationid,
+        "causationid": cause.id,
+        "hops": str(cause.hops + 1),
+    }
+    if cause.traceparent:
+        attributes["traceparent"] = cause.traceparent
+    return WireEvent(attributes, orjson.dumps(data(event)))
+
+
+def data(event: Event) -> dict[str, Any]:
+    """The event's JSON data. NaN and infinity become null: a figure that could not be measured."""
+    return orjson.loads(orjson.dumps(asdict(event), option=orjson.OPT_SERIALIZE_NUMPY))  # type: ignore[no-any-return]
+
+
+@cache
+def _adapter(kind: type[Event]) -> TypeAdapter[Event]:
+    return TypeAdapter(kind)
+
+
+def schema(kind: type[Event]) -> dict[str, Any]:
+    """The JSON schema of the event's data, as rendered into `eventing/schemas/`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"{kind.type}.json",
+        **_adapter(kind).json_schema(),
+    }

@@ -1,0 +1,281 @@
+"""Every message of the loop on one page: events are facts (past tense), commands are intents (imperative).
+
+An event's `type` is its CloudEvents type; its fields are the event's JSON data, and `eventing/schemas/` is
+rendered from them. The detector that an event speaks of is the CloudEvent's `subject` (KServe's payload
+logger names it in `inferenceservicename` instead). Commands never leave the process that decided them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+Figures = Mapping[str, float | None]
+"""Named measurements. None says that the figure could not be measured, which is never the same as zero."""
+
+
+# --- facts: new data -------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataLanded:
+    """An object with new rows lies complete in storage."""
+
+    type: ClassVar[str] = "dev.homeostat.data.landed"
+    uri: str
+    etag: str = ""
+    size: int | None = None
+    sequencer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceRequest:
+    """KServe's payload logger saw a request (its own type). V1 bodies carry instances, V2 bodies inputs."""
+
+    type: ClassVar[str] = "org.kubeflow.serving.inference.request"
+    instances: list[Any] | None = None
+    inputs: list[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceResponse:
+    """KServe's payload logger saw the answer; it shares id and source with its request."""
+
+    type: ClassVar[str] = "org.kubeflow.serving.inference.response"
+    predictions: list[Any] | None = None
+    outputs: list[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftDetected:
+    """The rows that arrive no longer look like the rows that the serving revision was trained on."""
+
+    type: ClassVar[str] = "dev.homeostat.drift.detected"
+    test: str
+    statistic: float
+    threshold: float
+    p_value: float | None = None
+    consecutive: int
+    window: int
+    revision: str
+    channels: tuple[str, ...] = ()
+
+
+# --- facts: training -------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRequested:
+    """Somebody, or the loop, wants a new candidate. `parameters` are per algorithm and override defaults."""
+
+    type: ClassVar[str] = "dev.homeostat.training.requested"
+    reason: str = "by hand"
+    force: bool = False
+    candidates: tuple[str, ...] = ()
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingCompleted:
+    """A run registered its best candidate. All figures come from the same held-back rows."""
+
+    type: ClassVar[str] = "dev.homeostat.training.completed"
+    run: str
+    algorithm: str
+    uri: str
+    version: str
+    metrics: Figures
+    champion_metrics: Figures | None = None
+    judged_on: Literal["labels", "injected"] = "labels"
+    candidates: Mapping[str, Figures] = field(default_factory=dict)
+    rows: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingFailed:
+    """A run ended without a candidate."""
+
+    type: ClassVar[str] = "dev.homeostat.training.failed"
+    run: str
+    step: str = ""
+    error: str
+
+
+# --- facts: judgement ------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """One gate: what was measured, what it had to be, and whether it held."""
+
+    name: str
+    measured: float | None
+    limit: float
+    rule: Literal[">=", "<="]
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalPassed:
+    """The candidate passed every gate."""
+
+    type: ClassVar[str] = "dev.homeostat.eval.passed"
+    run: str
+    algorithm: str
+    uri: str
+    version: str
+    gates: tuple[Gate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalFailed:
+    """The candidate failed at least one gate and gets no traffic."""
+
+    type: ClassVar[str] = "dev.homeostat.eval.failed"
+    run: str
+    algorithm: str
+    uri: str
+    version: str
+    gates: tuple[Gate, ...]
+
+
+# --- facts: serving --------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryTick:
+    """Time passed (a PingSource's own type). It speaks of no detector: every one is looked at."""
+
+    type: ClassVar[str] = "dev.knative.sources.ping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryStarted:
+    type: ClassVar[str] = "dev.homeostat.canary.started"
+    revision: str
+    percent: int
+    stable: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryAdvanced:
+    type: ClassVar[str] = "dev.homeostat.canary.advanced"
+    revision: str
+    percent: int
+    figures: Figures = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryRolledBack:
+    type: ClassVar[str] = "dev.homeostat.canary.rolledback"
+    revision: str
+    reason: str
+    restored: str | None = None
+    figures: Figures = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPromoted:
+    type: ClassVar[str] = "dev.homeostat.model.promoted"
+    revision: str
+    algorithm: str
+    version: str
+    uri: str
+    replaced: str | None = None
+    figures: Figures = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackRequested:
+    """People or an alert want the last good revision back."""
+
+    type: ClassVar[str] = "dev.homeostat.rollback.requested"
+    reason: str = "by hand"
+
+
+# --- facts: people in the loop (mode: suggest) -----------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequested:
+    """`mode: suggest` holds these commands back; answer with approval.given naming this event's id."""
+
+    type: ClassVar[str] = "dev.homeostat.approval.requested"
+    function: str
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalGiven:
+    type: ClassVar[str] = "dev.homeostat.approval.given"
+    approves: str
+    by: str = ""
+
+
+# --- intents ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartTraining:
+    """Run the training pipeline once under the name `run`; the same name twice is the same run.
+
+    `data` are the URIs of the accepted batches, oldest first; `champion` is the artifact that now serves.
+    """
+
+    run: str
+    detector: str
+    data: tuple[str, ...]
+    candidates: tuple[str, ...]
+    parameters: Mapping[str, Mapping[str, Any]]
+    champion: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartCanary:
+    """Serve the artifact at `uri` as `revision`, and give it `percent` of the traffic once it is ready."""
+
+    detector: str
+    revision: str
+    uri: str
+    percent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftTraffic:
+    detector: str
+    revision: str
+    percent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promote:
+    """Give `revision` all traffic and retire the one that it replaces."""
+
+    detector: str
+    revision: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollBack:
+    """Take all traffic from `revision` and give it back to `restore`, our own record of the last good one."""
+
+    detector: str
+    revision: str
+    restore: str | None
+    restore_uri: str | None
+
+
+Event = (
+    DataLanded
+    | InferenceRequest
+    | InferenceResponse
+    | DriftDetected
+    | TrainingRequested
+    | TrainingCompleted
+    | TrainingFailed
+    | EvalPassed
+    | EvalFailed
+    | CanaryTick
+    | CanaryStarted
+    | CanaryAdvanced
+    | CanaryRolledBack
+    | ModelPromoted
+    | RollbackRequested
+    | ApprovalRequested
+    | ApprovalGiven
+)
+Command = StartTraining | StartCanary | ShiftTraffic | Promote | RollBack
+
+EVENTS: tuple[type[Event], ...] = Event.__args__  # type: ignore[attr-defined]
+COMMANDS: tuple[type[Command], ...] = Command.__args__  # type: ignore[attr-defined]

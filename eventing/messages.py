@@ -66,6 +66,7 @@ class TrainingRequested:
     """Somebody, or the loop, wants a new candidate. `parameters` are per algorithm and override defaults."""
 
     type: ClassVar[str] = "dev.homeostat.training.requested"
+    trigger: Literal["data", "hand"] = "hand"
     reason: str = "by hand"
     force: bool = False
     candidates: tuple[str, ...] = ()

@@ -3,12 +3,14 @@ that a decision sees. The pydantic models are the one source of the manifest and
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from homeostat.eventing.durations import parse_duration, print_duration
+from homeostat.eventing.messages import Command, Event
 
 Duration = Annotated[
     timedelta,
@@ -56,9 +58,11 @@ class GateSpec(_Model):
 
 
 class Retrain(_Model):
-    """When training may start. `max_rows` bounds what a run reads: the newest batches win."""
+    """When training may start. `max_rows` bounds what a run reads: the newest batches win. Drift does not
+    wait for `min_new_rows`, but it needs `min_drift_rows` that no run has seen: old rows cannot answer it."""
 
     min_new_rows: int = Field(default=5000, ge=1)
+    min_drift_rows: int = Field(default=500, ge=1)
     debounce: Duration = timedelta(0)
     cooldown: Duration = timedelta(minutes=10)
     budget_per_day: int = Field(default=12, ge=1)
@@ -114,6 +118,7 @@ class Batch(_Model):
     uri: str
     etag: str
     rows: int
+    sequencer: str = ""
     first: datetime | None = None
     last: datetime | None = None
     landed: datetime
@@ -122,6 +127,7 @@ class Batch(_Model):
 class Waiting(_Model):
     """Requests that could not be answered at once, merged into one that is looked at again later."""
 
+    trigger: Literal["data", "drift", "hand"]
     reason: str
     since: datetime
     not_before: datetime
@@ -163,14 +169,15 @@ class RevisionFigures(_Model):
 
 
 class Canary(_Model):
-    """The revision on trial. `base_*` are the counters when the step began: a step is judged on its own."""
+    """The revision on trial. `base_*` are the counters when the step began, so that each step is judged on
+    its own traffic; no `base_canary` yet means that the revision has not been seen ready in this step."""
 
     revision: Revision
     percent: int
     started: datetime
     step_started: datetime
-    base_stable: RevisionFigures = RevisionFigures()
-    base_canary: RevisionFigures = RevisionFigures()
+    base_stable: RevisionFigures | None = None
+    base_canary: RevisionFigures | None = None
     cause: Cause
 
 
@@ -235,3 +242,18 @@ class Detector(_Model):
     def busy(self) -> bool:
         """An episode, from the start of training to promotion or refusal, is under way."""
         return bool(self.status.run or self.status.judging or self.status.canary)
+
+    def remember(self, **changes: Any) -> Remember:
+        """The status after this decision."""
+        return Remember(self.status.model_copy(update=changes))
+
+
+# --- what a decision says --------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """The new status. A decision says it at most once; the shell stores it by compare-and-swap."""
+
+    status: Status
+
+
+Message = Event | Command | Remember

@@ -1,4 +1,4 @@
-"""Lengths of time as manifests write them: Prometheus' and Go's `1h30m`, and ISO 8601's `PT0.2S` (Knative)."""
+"""Lengths of time as manifests write them: Prometheus' and Go's `1h30m`, ISO 8601's `PT0.2S` (Knative)."""
 
 from __future__ import annotations
 

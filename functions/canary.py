@@ -21,7 +21,7 @@ FAST_ERRORS = 5
 
 @dataclass(frozen=True, slots=True)
 class CanaryFacts:
-    """What the host measured: is the canary ready, and the counters of both revisions (None: not to be had)."""
+    """What the host measured: is the canary ready, and both revisions' counters (None: not to be had)."""
 
     ready: bool
     stable: RevisionFigures | None = None
@@ -46,18 +46,19 @@ def judge(
     error_increase = (figures["canary_error_ratio"] or 0.0) - (figures["stable_error_ratio"] or 0.0)
     enough = canary.requests >= spec.min_requests
     if error_increase > spec.max_error_increase and (enough or canary.errors >= FAST_ERRORS):
-        reason = f"error ratio {figures['canary_error_ratio']:.1%} against {figures['stable_error_ratio'] or 0:.1%}"
+        usual = figures["stable_error_ratio"] or 0.0
+        reason = f"error ratio {figures['canary_error_ratio']:.1%} against {usual:.1%}"
         return Verdict("rollback", reason, figures)
     if not enough:
         return Verdict("hold", f"{canary.requests} of {spec.min_requests} requests", figures)
     slow, normal = figures["canary_p99_ms"], figures["stable_p99_ms"]
     if slow and normal and slow > max(normal * spec.max_latency_ratio, max_latency_ms):
         return Verdict("rollback", f"p99 {slow:g} ms against {normal:g} ms", figures)
-    flags, usual = figures["canary_anomaly_rate"], figures["stable_anomaly_rate"]
+    flags, expected = figures["canary_anomaly_rate"], figures["stable_anomaly_rate"]
     if flags is None:
         return Verdict("hold", "the canary's anomaly rate could not be measured", figures)
-    if usual is not None and flags - usual > spec.max_anomaly_increase:
-        return Verdict("rollback", f"anomaly rate {flags:.1%} against {usual:.1%}", figures)
+    if expected is not None and flags - expected > spec.max_anomaly_increase:
+        return Verdict("rollback", f"anomaly rate {flags:.1%} against {expected:.1%}", figures)
     return Verdict("advance", "no worse than stable" if stable else "serves without errors", figures)
 
 

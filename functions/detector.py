@@ -81,7 +81,7 @@ class Drift(_Model):
 
 
 class CanarySpec(_Model):
-    """Traffic goes up by `steps`, at most one step `every`, each judged on `min_requests` of the canary's own."""
+    """Traffic goes up by `steps`, at most one step `every`, each judged on `min_requests` of its own."""
 
     steps: Annotated[tuple[int, ...], AfterValidator(_some_step_below_whole)] = (5, 25, 50)
     every: Duration = timedelta(seconds=60)
@@ -190,6 +190,10 @@ class DriftState(_Model):
     statistic: float | None = None
     threshold: float | None = None
     tested: datetime | None = None
+
+    def unlatched(self) -> DriftState:
+        """The state after an answer that failed: if the drift is still there, it is reported again."""
+        return self.model_copy(update={"latched": False, "consecutive": 0})
 
 
 class Held(_Model):

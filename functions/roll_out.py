@@ -1,0 +1,181 @@
+"""The only door to serving: start a canary, give it more traffic step by step, promote it or take it back.
+
+The record of the last good revision is ours (`status.serving`, `status.previous`), never guessed from what
+a serving platform remembers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from homeostat.eventing.errors import Retry
+from homeostat.eventing.messages import (
+    ApprovalGiven,
+    CanaryAdvanced,
+    CanaryRolledBack,
+    CanaryStarted,
+    CanaryTick,
+    EvalPassed,
+    ModelPromoted,
+    Promote,
+    RollBack,
+    RollbackRequested,
+    ShiftTraffic,
+    StartCanary,
+)
+
+from .approval import asks_in_suggest_mode
+from .canary import CanaryFacts, Verdict, increment, judge
+from .detector import Canary, Detector, DriftState, Message, Revision
+
+READY_WITHIN = timedelta(minutes=5)
+"""A revision that does not load in this time never will."""
+
+
+@asks_in_suggest_mode("roll-out")
+def decide(
+    event: EvalPassed | CanaryTick | RollbackRequested | ApprovalGiven,
+    detector: Detector,
+    facts: CanaryFacts | None,
+) -> Iterable[Message]:
+    canary = detector.status.canary
+    match event:
+        case EvalPassed():
+            return _start(event, detector)
+        case RollbackRequested():
+            return _roll_back(event.reason, canary, detector) if canary else _restore(event.reason, detector)
+        case CanaryTick() if canary:
+            return _look(canary, facts, detector)
+        case _:
+            return ()
+
+
+def _start(event: EvalPassed, detector: Detector) -> Iterable[Message]:
+    if detector.status.canary:
+        raise Retry(f"{detector.status.canary.revision.name} is still on trial", after=30)
+    serving = detector.status.serving
+    revision = Revision(
+        name=event.run,
+        uri=event.uri,
+        algorithm=event.algorithm,
+        version=event.version,
+        metrics={gate.name: gate.measured for gate in event.gates},
+    )
+    # With nothing to compare to, and nothing to lose, the first revision takes all traffic on trial.
+    percent = detector.spec.canary.steps[0] if serving and detector.spec.canary.steps else 100
+    yield detector.remember(
+        judging=None,
+        canary=Canary(
+            revision=revision,
+            percent=percent,
+            started=detector.now,
+            step_started=detector.now,
+            cause=detector.cause,
+        ),
+        message=f"canary {revision.name} at {percent} %",
+    )
+    yield StartCanary(detector=detector.name, revision=revision.name, uri=revision.uri, percent=percent)
+    yield CanaryStarted(revision=revision.name, percent=percent, stable=serving.name if serving else None)
+
+
+def _look(canary: Canary, facts: CanaryFacts | None, detector: Detector) -> Iterable[Message]:
+    if facts is None or not facts.ready or facts.canary is None:
+        never_ready = canary.base_canary is None and detector.now - canary.started > READY_WITHIN
+        return _roll_back("it never became ready", canary, detector) if never_ready else ()
+    if canary.base_canary is None:
+        begun = {
+            "base_stable": facts.stable,
+            "base_canary": facts.canary,
+            "step_started": detector.now,
+        }
+        return (detector.remember(canary=canary.model_copy(update=begun)),)
+    verdict = judge(
+        detector.spec.canary,
+        detector.spec.gate.max_latency_ms,
+        increment(facts.canary, canary.base_canary),
+        increment(facts.stable, canary.base_stable) if facts.stable and canary.base_stable else None,
+    )
+    if verdict.outcome == "rollback":
+        return _roll_back(verdict.reason, canary, detector, verdict)
+    if verdict.outcome == "hold" or detector.now - canary.step_started < detector.spec.canary.every:
+        return ()
+    return _advance(canary, verdict, detector)
+
+
+def _advance(canary: Canary, verdict: Verdict, detector: Detector) -> Iterable[Message]:
+    higher = next((step for step in detector.spec.canary.steps if step > canary.percent), None)
+    if higher is None or detector.status.serving is None:
+        yield from _promote(canary, verdict, detector)
+        return
+    step = {"percent": higher, "step_started": detector.now, "base_stable": None, "base_canary": None}
+    yield detector.remember(
+        canary=canary.model_copy(update=step), message=f"canary {canary.revision.name} at {higher} %"
+    )
+    yield ShiftTraffic(detector=detector.name, revision=canary.revision.name, percent=higher)
+    yield CanaryAdvanced(revision=canary.revision.name, percent=higher, figures=verdict.figures)
+
+
+def _promote(canary: Canary, verdict: Verdict, detector: Detector) -> Iterable[Message]:
+    serving = detector.status.serving
+    promoted = canary.revision.model_copy(update={"promoted": detector.now})
+    yield detector.remember(
+        canary=None,
+        serving=promoted,
+        previous=serving,
+        drift=DriftState(revision=promoted.name),
+        message=f"{promoted.name} promoted: {verdict.reason}",
+    )
+    yield Promote(detector=detector.name, revision=promoted.name, uri=promoted.uri)
+    yield ModelPromoted(
+        revision=promoted.name,
+        algorithm=promoted.algorithm,
+        version=promoted.version,
+        uri=promoted.uri,
+        replaced=serving.name if serving else None,
+        figures=verdict.figures,
+    )
+
+
+def _roll_back(
+    reason: str, canary: Canary, detector: Detector, verdict: Verdict | None = None
+) -> Iterable[Message]:
+    stable = detector.status.serving
+    yield detector.remember(
+        canary=None,
+        drift=detector.status.drift.unlatched(),
+        message=f"canary {canary.revision.name} rolled back: {reason}",
+    )
+    yield from _taken_back(canary.revision, stable, reason, detector, verdict)
+
+
+def _restore(reason: str, detector: Detector) -> Iterable[Message]:
+    """Without a canary a rollback means: the revision before the one that serves now."""
+    serving, previous = detector.status.serving, detector.status.previous
+    if serving is None or previous is None:
+        yield detector.remember(message=f"rollback asked for ({reason}), but there is no earlier revision")
+        return
+    yield detector.remember(
+        serving=previous.model_copy(update={"promoted": detector.now}),
+        previous=None,
+        drift=DriftState(revision=previous.name),
+        message=f"{serving.name} rolled back to {previous.name}: {reason}",
+    )
+    yield from _taken_back(serving, previous, reason, detector)
+
+
+def _taken_back(
+    bad: Revision, good: Revision | None, reason: str, detector: Detector, verdict: Verdict | None = None
+) -> Iterable[Message]:
+    yield RollBack(
+        detector=detector.name,
+        revision=bad.name,
+        restore=good.name if good else None,
+        restore_uri=good.uri if good else None,
+    )
+    yield CanaryRolledBack(
+        revision=bad.name,
+        reason=reason,
+        restored=good.name if good else None,
+        figures=verdict.figures if verdict else {},
+    )

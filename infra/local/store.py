@@ -1,0 +1,137 @@
+"""Detectors on one machine: spec, status and what each handled event led to, in one SQLite file.
+
+A decision's new status and its outcome (commands and events, still to be carried out) are committed in one
+transaction, by compare-and-swap on the detector's version. A crash after it finds the outcome again when the
+event is redelivered, and finishes it instead of deciding a second time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from homeostat.functions.detector import Cause, Detector, Spec, Status
+
+from ..outcome import Outcome
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS detectors (
+  name TEXT PRIMARY KEY, spec TEXT NOT NULL, status TEXT NOT NULL, version INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outcomes (
+  detector TEXT NOT NULL, key TEXT NOT NULL, outcome BLOB NOT NULL, done INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (detector, key)
+) WITHOUT ROWID;
+"""
+
+
+class Store:
+    """Thread-safe, and safe beside other processes on the same file."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        # Autocommit: every statement is its own transaction unless BEGIN says otherwise.
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def names(self) -> list[str]:
+        with self._lock:
+            return [name for (name,) in self._db.execute("SELECT name FROM detectors ORDER BY name")]
+
+    def apply(self, name: str, spec: Spec) -> str:
+        """Create the detector or replace its spec; its status stays. Says `created`, `changed` or `unchanged`."""
+        text = spec.model_dump_json()
+        with self._lock:
+            row = self._db.execute("SELECT spec FROM detectors WHERE name = ?", (name,)).fetchone()
+            if row and row[0] == text:
+                return "unchanged"
+            self._db.execute(
+                "INSERT INTO detectors VALUES (?, ?, ?, 1) ON CONFLICT (name)"
+                " DO UPDATE SET spec = excluded.spec, version = version + 1",
+                (name, text, Status().model_dump_json()),
+            )
+        return "changed" if row else "created"
+
+    def snapshot(self, name: str, now: datetime, cause: Cause) -> tuple[Detector, int] | None:
+        """The detector as it is, and the version that a commit must find unchanged. None: no such detector."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT spec, status, version FROM detectors WHERE name = ?", (name,)
+            ).fetchone()
+        if row is None:
+            return None
+        spec, status, version = row
+        detector = Detector(
+            name=name,
+            spec=Spec.model_validate_json(spec),
+            status=Status.model_validate_json(status),
+            now=now,
+            cause=cause,
+        )
+        return detector, version
+
+    def outcome(self, name: str, key: str) -> tuple[Outcome, bool] | None:
+        """What this event led to, and whether that is carried out already. None: never decided."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT outcome, done FROM outcomes WHERE detector = ? AND key = ?", (name, key)
+            ).fetchone()
+        return (Outcome.load(orjson.loads(row[0])), bool(row[1])) if row else None
+
+    def commit(self, name: str, version: int, status: Status, key: str, outcome: Outcome) -> bool:
+        """Store status and outcome if nobody was faster. False: somebody was; look and decide again."""
+        rows = (status.model_dump_json(), name, version)
+        document = orjson.dumps(outcome.dump())
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                changed = self._db.execute(
+                    "UPDATE detectors SET status = ?, version = version + 1 WHERE name = ? AND version = ?",
+                    rows,
+                ).rowcount
+                if changed:
+                    self._db.execute(
+                        "INSERT INTO outcomes (detector, key, outcome, done) VALUES (?, ?, ?, ?)",
+                        (name, key, document, outcome.is_empty),
+                    )
+                self._db.execute("COMMIT")
+            except sqlite3.IntegrityError:
+                # The same event was decided by a twin in the meantime: its outcome stands.
+                self._db.execute("ROLLBACK")
+                return False
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+        return bool(changed)
+
+    def carried_out(self, name: str, key: str) -> None:
+        with self._lock:
+            self._db.execute("UPDATE outcomes SET done = 1 WHERE detector = ? AND key = ?", (name, key))
+
+    def documents(self) -> list[Mapping[str, Any]]:
+        """Every detector as a manifest with its status, for people and programs."""
+        with self._lock:
+            rows = self._db.execute("SELECT name, spec, status FROM detectors ORDER BY name").fetchall()
+        return [
+            {
+                "apiVersion": "homeostat.dev/v1alpha1",
+                "kind": "Detector",
+                "metadata": {"name": name},
+                "spec": orjson.loads(spec),
+                "status": orjson.loads(status),
+            }
+            for name, spec, status in rows
+        ]

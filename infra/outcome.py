@@ -31,8 +31,7 @@ class Outcome:
 
     def dump(self) -> dict[str, Any]:
         return {
-            # Without anything to carry out nobody reads the snapshot again.
-            "detector": None if self.is_empty else self.detector.model_dump(mode="json"),
+            "detector": self.detector.model_dump(mode="json"),
             "commands": [{"kind": type(one).__name__, "fields": asdict(one)} for one in self.commands],
             "events": [
                 {"attributes": dict(one.attributes), "data": base64.b64encode(one.data or b"").decode()}
@@ -43,7 +42,7 @@ class Outcome:
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> Outcome:
         return cls(
-            detector=Detector.model_validate(document["detector"]) if document["detector"] else _NOBODY,
+            detector=Detector.model_validate(document["detector"]),
             commands=[_COMMANDS[one["kind"]].validate_python(one["fields"]) for one in document["commands"]],
             events=[
                 WireEvent(one["attributes"], base64.b64decode(one["data"])) for one in document["events"]
@@ -51,4 +50,8 @@ class Outcome:
         )
 
 
-_NOBODY = Detector.model_construct(name="")
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An event that was decided. `outcome` is what is still to be carried out; None: nothing any more."""
+
+    outcome: Outcome | None

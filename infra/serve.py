@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from homeostat.eventing import wire
-from homeostat.eventing.errors import Reject, Retry
+from homeostat.eventing.errors import Fault, Reject, Retry
 
 from .shell import Host, handle
 
@@ -57,8 +57,8 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
-            fault = wire.Fault("body", f"over {MAX_BODY} bytes", "send less, or a reference to stored data")
-            raise Reject(fault)
+            mend = "send less, or a reference to stored data"
+            raise Reject(Fault("body", f"over {MAX_BODY} bytes", mend))
     return bytes(body)
 
 

@@ -1,6 +1,6 @@
 """Detectors on one machine: spec, status and what each handled event led to, in one SQLite file.
 
-A decision's new status and its outcome (commands and events, still to be carried out) are committed in one
+A decision's new status and its outcome (commands and events, NULL once carried out) are committed in one
 transaction, by compare-and-swap on the detector's version. A crash after it finds the outcome again when the
 event is redelivered, and finishes it instead of deciding a second time.
 """
@@ -18,16 +18,18 @@ import orjson
 
 from homeostat.functions.detector import Cause, Detector, Spec, Status
 
-from ..outcome import Outcome
+from ..outcome import Claim, Outcome
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS detectors (
   name TEXT PRIMARY KEY, spec TEXT NOT NULL, status TEXT NOT NULL, version INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outcomes (
-  detector TEXT NOT NULL, key TEXT NOT NULL, outcome BLOB NOT NULL, done INTEGER NOT NULL DEFAULT 0,
+  detector TEXT NOT NULL, key TEXT NOT NULL, outcome BLOB, claimed INTEGER NOT NULL,
   PRIMARY KEY (detector, key)
 ) WITHOUT ROWID;
+-- An event is redelivered for hours at most; a week of claims tells every late twin.
+DELETE FROM outcomes WHERE outcome IS NULL AND claimed < unixepoch() - 7 * 86400;
 """
 
 
@@ -52,7 +54,7 @@ class Store:
             return [name for (name,) in self._db.execute("SELECT name FROM detectors ORDER BY name")]
 
     def apply(self, name: str, spec: Spec) -> str:
-        """Create the detector or replace its spec; its status stays. Says `created`, `changed` or `unchanged`."""
+        """Create the detector or replace its spec; its status stays. Says created, changed or unchanged."""
         text = spec.model_dump_json()
         with self._lock:
             row = self._db.execute("SELECT spec FROM detectors WHERE name = ?", (name,)).fetchone()
@@ -66,7 +68,7 @@ class Store:
         return "changed" if row else "created"
 
     def snapshot(self, name: str, now: datetime, cause: Cause) -> tuple[Detector, int] | None:
-        """The detector as it is, and the version that a commit must find unchanged. None: no such detector."""
+        """The detector, and the version that a commit must find unchanged. None: no such detector."""
         with self._lock:
             row = self._db.execute(
                 "SELECT spec, status, version FROM detectors WHERE name = ?", (name,)
@@ -83,18 +85,20 @@ class Store:
         )
         return detector, version
 
-    def outcome(self, name: str, key: str) -> tuple[Outcome, bool] | None:
-        """What this event led to, and whether that is carried out already. None: never decided."""
+    def claimed(self, name: str, key: str) -> Claim | None:
+        """What this event led to, if it was decided already."""
         with self._lock:
             row = self._db.execute(
-                "SELECT outcome, done FROM outcomes WHERE detector = ? AND key = ?", (name, key)
+                "SELECT outcome FROM outcomes WHERE detector = ? AND key = ?", (name, key)
             ).fetchone()
-        return (Outcome.load(orjson.loads(row[0])), bool(row[1])) if row else None
+        if row is None:
+            return None
+        return Claim(Outcome.load(orjson.loads(row[0])) if row[0] else None)
 
     def commit(self, name: str, version: int, status: Status, key: str, outcome: Outcome) -> bool:
         """Store status and outcome if nobody was faster. False: somebody was; look and decide again."""
         rows = (status.model_dump_json(), name, version)
-        document = orjson.dumps(outcome.dump())
+        document = None if outcome.is_empty else orjson.dumps(outcome.dump())
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -104,8 +108,7 @@ class Store:
                 ).rowcount
                 if changed:
                     self._db.execute(
-                        "INSERT INTO outcomes (detector, key, outcome, done) VALUES (?, ?, ?, ?)",
-                        (name, key, document, outcome.is_empty),
+                        "INSERT INTO outcomes VALUES (?, ?, ?, unixepoch())", (name, key, document)
                     )
                 self._db.execute("COMMIT")
             except sqlite3.IntegrityError:
@@ -119,7 +122,7 @@ class Store:
 
     def carried_out(self, name: str, key: str) -> None:
         with self._lock:
-            self._db.execute("UPDATE outcomes SET done = 1 WHERE detector = ? AND key = ?", (name, key))
+            self._db.execute("UPDATE outcomes SET outcome = NULL WHERE detector = ? AND key = ?", (name, key))
 
     def documents(self) -> list[Mapping[str, Any]]:
         """Every detector as a manifest with its status, for people and programs."""

@@ -1,0 +1,333 @@
+"""The command line. Every verb says what went wrong by field, value and mend, and exits with a meaning:
+
+0 done, 1 the home or an event refused, 2 wrong usage, 3 there is no such thing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, ParamSpec, TypeVar
+
+import orjson
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from homeostat.eventing.errors import Fault, Reject, shown
+
+from .local.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+cli = typer.Typer(
+    help="Keep anomaly detectors fit while the world drifts: a loop that is a chain of events.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+Output = Annotated[
+    Literal["text", "json"], typer.Option("--output", "-o", help="For people or for programs.")
+]
+State = Annotated[
+    Path, typer.Option(envvar="HOMEOSTAT_STATE", help="The directory that holds everything the home knows.")
+]
+STATE = Path(".homeostat")
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    err.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def told(verb: Callable[P, R]) -> Callable[P, R]:
+    """Errors that we foresee are told by fault, without a traceback."""
+
+    @wraps(verb)
+    def safe(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return verb(*args, **kwargs)
+        except Reject as rejected:
+            fail("\n".join(map(str, rejected.faults)))
+        except ValidationError as error:
+            fail("\n".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()), 2)
+
+    return safe
+
+
+def print_json(document: Any) -> None:
+    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+
+
+def settings(state: Path, **flags: Any) -> Settings:
+    return Settings(state=state, **{name: value for name, value in flags.items() if value is not None})
+
+
+@cli.command()
+@told
+def up(
+    state: State = STATE,
+    port: Annotated[int | None, typer.Option(help="Where everything listens, on loopback.")] = None,
+    tick: Annotated[str | None, typer.Option(help="How often canaries are looked at.")] = None,
+    sample: Annotated[float | None, typer.Option(help="Share of requests whose payload is logged.")] = None,
+) -> None:
+    """Run the whole loop on this machine until Ctrl-C.
+
+    Example: [bold]homeostat up --port 8080 --state .homeostat[/bold]
+    """
+    from .local.home import StartError, run
+
+    chosen = settings(state, port=port, tick=tick, sample=sample)
+    err.print(f"Homeostat at {chosen.url}: broker {chosen.sink}, predictions {chosen.url}/serving/<detector>")
+    try:
+        run(chosen)
+    except StartError as error:
+        fail(str(error))
+
+
+@cli.command()
+@told
+def apply(
+    file: Annotated[Path, typer.Option("--file", "-f", help="A YAML file of Detectors.")],
+    state: State = STATE,
+    output: Output = "text",
+) -> None:
+    """Create Detectors or change their specs.
+
+    Example: [bold]homeostat apply -f pump.yaml[/bold]
+    """
+    from .local.store import Store
+    from .manifest import read
+
+    store = Store(settings(state).detectors_db)
+    results = [{"name": name, "result": store.apply(name, spec)} for name, spec in read(file)]
+    store.close()
+    if output == "json":
+        print_json(results)
+    for one in results if output == "text" else ():
+        out.print(f"detector/{one['name']} {one['result']}")
+
+
+@cli.command()
+@told
+def emit(
+    type: Annotated[str, typer.Argument(help="Such as training.requested; dev.homeostat. may be left out.")],
+    subject: Annotated[str, typer.Argument(help="The Detector's name.")],
+    data: Annotated[str, typer.Option("--data", "-d", help="The event's data as JSON.")] = "{}",
+    state: State = STATE,
+    output: Output = "text",
+) -> None:
+    """Send one CloudEvent to the broker.
+
+    Example: [bold]homeostat emit training.requested pump -d '{"reason": "new sensor"}'[/bold]
+    """
+    from .local.client import post
+
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Reject(Fault("--data", shown(data), f"is no JSON ({error})")) from None
+    kind = type if type.count(".") > 1 else f"dev.homeostat.{type}"
+    identity = post(settings(state), kind, subject, document)
+    if output == "json":
+        print_json({"id": identity, "type": kind, "subject": subject})
+    else:
+        out.print(f"accepted {kind} {identity}")
+
+
+@cli.command()
+@told
+def land(
+    detector: Annotated[str, typer.Argument(help="The Detector's name.")],
+    files: Annotated[list[Path], typer.Argument(help="CSV or Parquet files with new rows.")],
+    state: State = STATE,
+    output: Output = "text",
+) -> None:
+    """Put files where the Detector's data lies, and say so.
+
+    Example: [bold]homeostat land pump today.csv[/bold]
+    """
+    from .local.client import land_file
+
+    landed = [land_file(settings(state), detector, file) for file in files]
+    if output == "json":
+        print_json(landed)
+    for one in landed if output == "text" else ():
+        out.print(f"landed {one['uri']} ({one['size']} bytes)")
+
+
+@cli.command()
+@told
+def approve(
+    detector: Annotated[str, typer.Argument(help="The Detector's name.")],
+    request: Annotated[str | None, typer.Argument(help="The approval.requested event's id.")] = None,
+    by: Annotated[str, typer.Option(help="Who says so.")] = "",
+    state: State = STATE,
+) -> None:
+    """Say yes to what `mode: suggest` holds back; without an id, list what waits.
+
+    Example: [bold]homeostat approve pump 7c0e… --by ada[/bold]
+    """
+    from homeostat.eventing.messages import ApprovalGiven
+
+    from .local.client import post, status_of
+
+    held = status_of(settings(state), detector)["status"]["held"]
+    if request is None:
+        for one in held:
+            out.print(f"{one['id']}  {', '.join(one['commands'])}", soft_wrap=True)
+        return
+    if request not in [one["id"] for one in held]:
+        waiting = ", ".join(one["id"] for one in held) or "nothing"
+        fail(f"{request} does not wait for approval; what does: {waiting}", 3)
+    post(settings(state), ApprovalGiven.type, detector, {"approves": request, "by": by}, cause=request)
+    out.print(f"approved {request}")
+
+
+@cli.command()
+@told
+def events(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    all: Annotated[bool, typer.Option("--all", help="Ticks and logged payloads too.")] = False,
+    state: State = STATE,
+    output: Output = "text",
+) -> None:
+    """Print the events that the broker accepted, oldest first.
+
+    Example: [bold]homeostat events --follow[/bold]
+    """
+    from .local.views import follow_events, line
+
+    for logged in follow_events(settings(state), forever=follow, everything=all):
+        if output == "json":
+            sys.stdout.buffer.write(orjson.dumps(logged.document()) + b"\n")
+            sys.stdout.buffer.flush()
+        else:
+            out.print(line(logged.event), soft_wrap=True)
+
+
+@cli.command()
+@told
+def dead(state: State = STATE, output: Output = "text") -> None:
+    """List the dead letters: events that no subscriber would take, and why.
+
+    Example: [bold]homeostat dead --output json[/bold]
+    """
+    from .local.views import dead_letters
+
+    letters = dead_letters(settings(state))
+    if output == "json":
+        print_json(letters)
+        return
+    table = Table("id", "type", "subject", "refused by", "reason")
+    for one in letters:
+        table.add_row(*(str(one[name]) for name in ("id", "type", "subject", "trigger", "reason")))
+    out.print(table if letters else "no dead letters")
+
+
+@cli.command()
+@told
+def status(
+    detector: Annotated[str | None, typer.Argument(help="One Detector only.")] = None,
+    state: State = STATE,
+    output: Output = "text",
+) -> None:
+    """Show what each Detector is doing.
+
+    Example: [bold]homeostat status pump[/bold]
+    """
+    from .local.client import status_of
+    from .local.views import status_row, statuses
+
+    chosen = settings(state)
+    documents = [status_of(chosen, detector)] if detector else statuses(chosen)
+    if output == "json":
+        print_json(documents[0] if detector else documents)
+        return
+    table = Table("detector", "phase", "serving", "canary", "drift", "new rows", "message")
+    for document in documents:
+        table.add_row(*status_row(document))
+    out.print(table if documents else "no detectors yet: homeostat apply -f detector.yaml")
+
+
+@cli.command()
+@told
+def why(
+    detector: Annotated[str, typer.Argument(help="The Detector's name.")],
+    state: State = STATE,
+    output: Output = "text",
+) -> None:
+    """Print the chain of events from the first cause to the revision that serves now.
+
+    Example: [bold]homeostat why pump[/bold]
+    """
+    from .local.views import explain, line
+
+    links = explain(settings(state), detector)
+    if output == "json":
+        print_json(
+            [{**dict(one.event.attributes), "data": orjson.loads(one.event.data or b"null")} for one in links]
+        )
+        return
+    for depth, link in enumerate(links):
+        out.print("  " * depth + ("└─ " if depth else "") + line(link.event), soft_wrap=True)
+        for side in link.beside:
+            out.print("  " * (depth + 1) + "·  " + line(side), soft_wrap=True, style="dim")
+
+
+@cli.command()
+@told
+def doctor(state: State = STATE, output: Output = "text") -> None:
+    """Check this machine: Python, packages, disk, memory, port, state; each finding with its mend.
+
+    Example: [bold]homeostat doctor[/bold]
+    """
+    from .local.doctor import examine
+
+    findings = examine(settings(state))
+    if output == "json":
+        print_json([one.document() for one in findings])
+    else:
+        for one in findings:
+            mark = "[green]ok[/green]  " if one.ok else "[red]mend[/red]"
+            out.print(
+                f"{mark} {one.what}: {one.found}" + ("" if one.ok else f": {one.mend}"), highlight=False
+            )
+    if not all(one.ok for one in findings):
+        raise typer.Exit(1)
+
+
+@cli.command()
+@told
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(help="A folder in SKAB's layout; without it a pump rig is simulated.")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Keep the demo's state here (default: a temporary one).")
+    ] = None,
+    output: Output = "text",
+) -> None:
+    """Tell the whole story on one machine: serve, drift, retrain, canary, promote, roll back.
+
+    Example: [bold]homeostat demo --data ../shared/data/skab[/bold]
+    """
+    from .demo.play import DemoError, play
+
+    try:
+        report = play(data, state, quiet=output == "json")
+    except DemoError as error:
+        fail(str(error))
+    if output == "json":
+        print_json(report)
+
+
+def main() -> None:
+    cli()

@@ -1,0 +1,88 @@
+"""What the command line does to a home from outside: post events, land files, read a status."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+import orjson
+from cloudevents.conversion import to_binary
+from cloudevents.http import CloudEvent
+
+from homeostat.eventing.errors import Fault, Reject, shown
+from homeostat.eventing.messages import DataLanded
+
+from .settings import Settings
+from .store import Store
+
+SOURCE = "/homeostat/cli"
+
+
+def sink(settings: Settings) -> str:
+    """The running home's ingress. Raises Reject when no home runs on this state."""
+    address = settings.state / "home.json"
+    try:
+        return str(orjson.loads(address.read_bytes())["sink"])
+    except FileNotFoundError:
+        mend = "no home has run here; start one with `homeostat up` or give its --state"
+        raise Reject(Fault("--state", shown(str(settings.state)), mend)) from None
+
+
+def post(
+    settings: Settings, type: str, subject: str, data: Mapping[str, Any], cause: str | None = None
+) -> str:
+    """Send one event to the broker; returns its id. Raises Reject with the broker's own faults."""
+    attributes = {"type": type, "source": SOURCE, "subject": subject, "id": str(uuid4())}
+    attributes |= {"datacontenttype": "application/json"}
+    attributes |= {"causationid": cause} if cause else {}
+    headers, body = to_binary(CloudEvent(attributes, data))
+    url = sink(settings)
+    try:
+        answer = httpx.post(url, headers=headers, content=body, timeout=30)
+    except httpx.TransportError as error:
+        mend = f"does not answer ({error}); start it with `homeostat up`"
+        raise Reject(Fault("home", shown(url), mend)) from None
+    if answer.status_code != 202:
+        raise Reject(Fault("event", shown(type), f"the broker refused it: {answer.text}"))
+    return attributes["id"]
+
+
+def status_of(settings: Settings, detector: str) -> Mapping[str, Any]:
+    """The Detector's manifest with its status. Raises Reject for an unknown one."""
+    store = Store(settings.detectors_db)
+    documents = store.documents()
+    store.close()
+    for document in documents:
+        if document["metadata"]["name"] == detector:
+            return document
+    known = ", ".join(one["metadata"]["name"] for one in documents) or "none yet"
+    raise Reject(Fault("detector", shown(detector), f"there is no such Detector (known: {known})"))
+
+
+def land_file(settings: Settings, detector: str, file: Path) -> dict[str, Any]:
+    """Copy a file into the Detector's data folder, whole or not at all, and announce it."""
+    uri = str(status_of(settings, detector)["spec"]["data"]["uri"])
+    parts = urlsplit(uri)
+    if parts.scheme not in ("", "file"):
+        mend = "files land in local folders only; upload it there and let the store notify"
+        raise Reject(Fault("spec.data.uri", shown(uri), mend))
+    if not file.is_file():
+        raise Reject(Fault("file", shown(str(file)), "there is no such file"))
+    folder = Path(parts.path)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / file.name
+    arriving = folder / f".{file.name}.{uuid4().hex}"
+    shutil.copyfile(file, arriving)
+    with arriving.open("rb") as copy:
+        etag = hashlib.file_digest(copy, "sha256").hexdigest()
+        os.fsync(copy.fileno())
+    arriving.replace(target)
+    landed = {"uri": str(target), "etag": etag, "size": target.stat().st_size}
+    return landed | {"id": post(settings, DataLanded.type, detector, landed)}

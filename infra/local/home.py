@@ -1,0 +1,193 @@
+"""The one-machine home: broker, functions, training runs and serving in one supervised group of processes.
+
+One ASGI process holds the broker's ingress, the light functions and the router. Beside it run the drift host
+(alibi-detect weighs half a gigabyte), one KServe ModelServer per revision, and a child per training run. All
+state lies under one directory, so a restart finds everything where a crash left it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import uvicorn
+from prometheus_client import CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+import homeostat.eventing
+from homeostat.eventing.broker import Broker, Destination
+from homeostat.functions import FUNCTIONS
+
+from ..serve import function_app
+from ..shell import Host
+from .child import Child
+from .executors import Machine, bound
+from .observers import observers
+from .router import Router
+from .runs import Runs
+from .serving import Serving
+from .settings import Settings
+from .store import Store
+
+log = logging.getLogger(__name__)
+
+MANIFESTS = Path(homeostat.eventing.__file__).parent
+APART = "detect-drift"
+"""The function that runs in a process of its own."""
+
+
+class StartError(Exception):
+    """The home cannot start; the message says why and what mends it."""
+
+
+class Home:
+    """Everything that `homeostat up` runs. `serve()` returns after a signal, once all is drained."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store(settings.detectors_db)
+        self.router = Router()
+        self.serving = Serving(settings.state, self.router)
+        self.drift_port = free_port()
+        self.broker = Broker(
+            settings.broker_db,
+            [
+                MANIFESTS / "broker.yaml",
+                MANIFESTS / "triggers.yaml",
+                *sorted((MANIFESTS / "sources").glob("*.yaml")),
+            ],
+            self._subscriber,
+            schedules={"canary-tick": settings.tick},
+        )
+        self.runs = Runs(
+            settings.state,
+            sink=settings.sink,
+            tracking_uri=settings.tracking_uri,
+            emit=self.broker.accept,
+            max_parallel=settings.max_runs,
+        )
+        host = Host(
+            detectors=self.store,
+            emit=self.broker.accept,
+            executors=bound(Machine(self.runs, self.serving)),
+            observers=observers(settings, self.serving),
+        )
+        self.functions = {name: function_app(name, host) for name in FUNCTIONS if name != APART}
+        self.drift_host = Child(
+            APART,
+            [sys.executable, "-m", "homeostat.infra.serve", APART, "--port", str(self.drift_port)],
+            settings.logs / f"{APART}.log",
+            {
+                "HOMEOSTAT_STATE": str(settings.state),
+                "HOMEOSTAT_HOST": settings.host,
+                "HOMEOSTAT_PORT": str(settings.port),
+                "OMP_NUM_THREADS": "1",
+            },
+        )
+        self.app = self._app()
+
+    def _subscriber(self, destination: Destination) -> object:
+        """Where a Trigger's subscriber lives on this machine: a mounted app, a URL, or a plain URI."""
+        if destination.uri:
+            return destination.uri
+        if destination.name == APART:
+            return f"http://{self.settings.host}:{self.drift_port}/"
+        if destination.name in self.functions:
+            return self.functions[destination.name]
+        raise StartError(
+            f"triggers.yaml names the subscriber {destination.name!r}; "
+            f"functions here: {', '.join(sorted(FUNCTIONS))}"
+        )
+
+    def _app(self) -> Starlette:
+        routes: list[BaseRoute] = [Route("/healthz", self._healthy), Route("/metrics", self._metrics)]
+        routes += [Mount(f"/functions/{name}", app) for name, app in self.functions.items()]
+        routes += [Mount("/serving", self.router), Mount("/", self.broker.app)]
+        return Starlette(routes=routes, lifespan=self._running)
+
+    @contextlib.asynccontextmanager
+    async def _running(self, _: Starlette) -> AsyncIterator[None]:
+        await self.serving.start()
+        await self.drift_host.start()
+        await self.runs.start()
+        await self.broker.start()
+        yield
+        # The broker first: what is on its way is finished while everything that it needs still runs.
+        await self.broker.stop(self.settings.drain_seconds)
+        await self.runs.stop()
+        await self.drift_host.stop()
+        await self.serving.stop()
+        self.store.close()
+
+    async def _healthy(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok", "detectors": self.store.names()})
+
+    async def _metrics(self, _: Request) -> Response:
+        registries: list[CollectorRegistry] = [self.broker.registry, self.router.registry]
+        text = b"".join(generate_latest(registry) for registry in registries)
+        return Response(text, media_type="text/plain; version=0.0.4")
+
+    async def serve(self) -> None:
+        config = uvicorn.Config(
+            self.app,
+            host=self.settings.host,
+            port=self.settings.port,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=round(self.settings.drain_seconds),
+        )
+        await uvicorn.Server(config).serve()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def claimed(settings: Settings) -> Iterator[None]:
+    """Hold the state directory and the port, or say who does. Raises StartError."""
+    settings.state.mkdir(parents=True, exist_ok=True)
+    with (settings.state / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            mend = "stop it, or give another --state"
+            raise StartError(f"{settings.state} is in use by process {owner}: {mend}") from None
+        _require_free(settings)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _require_free(settings: Settings) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            mend = "stop what listens there, or give another --port"
+            raise StartError(f"port {settings.port} on {settings.host}: {error.strerror}: {mend}") from None
+
+
+def run(settings: Settings) -> None:
+    """Run the home in the foreground until SIGTERM or SIGINT. Raises StartError."""
+    with claimed(settings):
+        address = {"url": settings.url, "sink": settings.sink, "pid": os.getpid()}
+        (settings.state / "home.json").write_text(json.dumps(address))
+        asyncio.run(Home(settings).serve())

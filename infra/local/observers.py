@@ -1,0 +1,34 @@
+"""What a decision needs measured, measured on this machine, in threads, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from homeostat.eventing.codec import Context
+from homeostat.eventing.messages import DataLanded
+from homeostat.functions.canary import CanaryFacts
+from homeostat.functions.detector import Batch, Detector
+
+from ..shell import Observe
+from .figures import canary_facts
+from .inspect_data import inspect_batch
+from .serving import Serving
+from .settings import Settings
+
+
+def observers(settings: Settings, serving: Serving) -> Mapping[type[Any], Observe]:
+    """The eyes of the functions that run inside `homeostat up`."""
+
+    async def batch(event: DataLanded, _: Context, detector: Detector) -> Batch:
+        return await asyncio.to_thread(
+            inspect_batch, event, detector.spec, datetime.now(UTC), settings.max_object_bytes
+        )
+
+    async def canary(_: object, __: Context, detector: Detector) -> CanaryFacts | None:
+        trial = detector.status.canary
+        return await canary_facts(serving, detector.name, trial.revision.name) if trial else None
+
+    return {Batch: batch, CanaryFacts: canary}

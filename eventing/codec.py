@@ -115,9 +115,7 @@ def identity(cause: str, function: str, subject: str, place: int) -> str:
     return str(uuid5(NAMESPACE_URL, f"{cause}/{function}/{subject}/{place}"))
 
 
-def announce(
-    event: Event, *, id: str, source: str, subject: str, cause: Caused, now: datetime
-) -> WireEvent:
+def announce(event: Event, *, id: str, source: str, subject: str, cause: Caused, now: datetime) -> WireEvent:
     """Write a fact as a CloudEvent that cites its cause (CloudEvents' correlation extension)."""
     attributes = {
         "specversion": "1.0",

@@ -40,7 +40,7 @@ def csv(**changes: Any) -> bytes:
 
 BAD_FILES: Mapping[str, tuple[bytes, str]] = {
     "missing-column.csv": (
-        rows(50).drop(columns="Pressure").to_csv(sep=";", index=False).encode(),
+        csv().replace(b"Pressure", b"Druck"),
         "Pressure",
     ),
     "nan-rows.csv": (csv(Current=float("nan")), "Current"),

@@ -16,7 +16,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from homeostat.eventing.broker.log import EventLog
 from homeostat.eventing.errors import Reject
 from homeostat.eventing.messages import (
     EvalFailed,
@@ -57,6 +56,7 @@ def test_killed_at_random_moments_the_loop_loses_nothing_and_does_nothing_twice(
             with contextlib.suppress(Reject, httpx.TransportError):
                 sent.append(str(home.land(rows(800, seed=number), f"{number}.csv", tmp_path)["id"]))
                 if number % 5 == 4:
+                    wish = {"force": True, "reason": f"kill {number}"}
                     sent.append(
                         home.emit(TrainingRequested.type, {"force": True, "reason": f"kill {number}"})
                     )
@@ -84,9 +84,7 @@ def _settle(home: RunningHome, block: list[list[float]]) -> None:
                 home.predict(block)
         status = home.status()
         busy = status["run"] or status["judging"] or status["canary"] or status["waiting"]
-        return (
-            bool(status["serving"]) and not busy and not any(EventLog(home.settings.broker_db).lag().values())
-        )
+        return bool(status["serving"]) and not busy and not any(lag.values())
 
     home.until(at_rest, 300, "the loop to come to rest")
 
@@ -99,7 +97,7 @@ def _nothing_was_lost(home: RunningHome, sent: list[str]) -> None:
 
 
 def _nothing_was_done_twice(home: RunningHome) -> None:
-    completed = [event for event in home.events(TrainingCompleted.type)]
+    completed = home.events(TrainingCompleted.type)
     runs = Counter(event.attributes["causationid"] for event in completed)
     assert runs, "no training completed"
     assert set(runs.values()) == {1}, "a decision led to two trainings"

@@ -8,9 +8,11 @@ Errors are classed for the sender: 4xx is never retried (the event ends in the d
 
 from __future__ import annotations
 
+import argparse
 import logging
 from typing import Any
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,6 +20,7 @@ from starlette.routing import Route
 
 from homeostat.eventing import wire
 from homeostat.eventing.errors import Fault, Reject, Retry
+from homeostat.functions import FUNCTIONS
 
 from .shell import Host, handle
 
@@ -67,3 +70,21 @@ def _rejected(rejected: Reject) -> Response:
         {"field": one.field, "value": one.value, "mend": one.mend} for one in rejected.faults
     ]
     return JSONResponse({"error": str(rejected), "faults": faults}, 400)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve one function of the home whose settings the environment holds."""
+    parser = argparse.ArgumentParser(description="Serve one function behind HTTP.")
+    parser.add_argument("function", choices=sorted(FUNCTIONS))
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    chosen = parser.parse_args(argv)
+    from .local.host import function_host, warm
+
+    host = function_host()
+    warm(chosen.function)
+    uvicorn.run(function_app(chosen.function, host), host=chosen.host, port=chosen.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

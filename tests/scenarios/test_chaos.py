@@ -57,9 +57,7 @@ def test_killed_at_random_moments_the_loop_loses_nothing_and_does_nothing_twice(
                 sent.append(str(home.land(rows(800, seed=number), f"{number}.csv", tmp_path)["id"]))
                 if number % 5 == 4:
                     wish = {"force": True, "reason": f"kill {number}"}
-                    sent.append(
-                        home.emit(TrainingRequested.type, {"force": True, "reason": f"kill {number}"})
-                    )
+                    sent.append(home.emit(TrainingRequested.type, wish))
             alive = time.monotonic() + chance.uniform(0.5, 14)
             while time.monotonic() < alive:
                 with contextlib.suppress(httpx.TransportError):
@@ -84,6 +82,7 @@ def _settle(home: RunningHome, block: list[list[float]]) -> None:
                 home.predict(block)
         status = home.status()
         busy = status["run"] or status["judging"] or status["canary"] or status["waiting"]
+        lag = EventLog(home.settings.broker_db).lag()
         return bool(status["serving"]) and not busy and not any(lag.values())
 
     home.until(at_rest, 300, "the loop to come to rest")

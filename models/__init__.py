@@ -1,0 +1,14 @@
+"""The maths: arrays in, arrays out. One file per algorithm; what they share lies beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+ALGORITHMS: Mapping[str, str] = MappingProxyType(
+    {
+        "isolation-forest": "homeostat.models.isolation_forest:IsolationForest",
+        "autoencoder": "homeostat.models.autoencoder:Autoencoder",
+    }
+)
+"""Every detector by its name, as `module:class`, loaded when it is first asked for."""

@@ -1,0 +1,175 @@
+"""From rows in raw units to scaled windows: time alignment, segments, scaling, sliding windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ScalerKind = Literal["robust", "standard", "none"]
+Segments = NDArray[np.int64]
+
+_FARTHEST = 1e6  # scaled values are clipped here, so that their squares stay finite in float32
+_IQR_OF_NORMAL = 1.3489795003921634  # interquartile range of the standard normal distribution
+_LARGEST_FILLED_GAP = 3  # periods
+
+
+def runs(rows: int, segments: NDArray[Any] | None) -> list[slice]:
+    """The unbroken stretches of `rows` rows, in order; a segment that comes back later is a stretch anew.
+
+    >>> runs(5, np.array([0, 0, 1, 1, 0]))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    if segments is None:
+        return [slice(0, rows)] if rows else []
+    if len(segments) != rows:
+        raise ValueError(f"segments has {len(segments)} entries for {rows} rows: give one per row")
+    borders = np.flatnonzero(np.diff(segments)) + 1
+    edges = [0, *(int(border) for border in borders), rows]
+    return [slice(a, b) for a, b in pairwise(edges) if b > a]
+
+
+def windows(rows: NDArray[Any], window: int, segments: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Every window of `window` consecutive rows that lies within one segment.
+
+    (n, c) rows become (m, w, c) windows in the order of their last rows. One segment gives a read-only view
+    of `rows`, not a copy; several give a copy. A segment shorter than a window gives none.
+
+    >>> windows(np.array([[1.], [2.], [3.]]), 2)[:, :, 0].tolist()
+    [[1.0, 2.0], [2.0, 3.0]]
+    """
+    if window < 1:
+        raise ValueError(f"window is {window}: give at least 1 row")
+    stretches = [one for one in runs(len(rows), segments) if one.stop - one.start >= window]
+    if not stretches:
+        return np.empty((0, window, rows.shape[1]), rows.dtype)
+    views = [sliding_window_view(rows[one], window, axis=0).transpose(0, 2, 1) for one in stretches]
+    return views[0] if len(views) == 1 else np.concatenate(views)
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Shifts and scales each channel. `robust` uses the median and the interquartile range (as wide as one
+    standard deviation of a normal distribution), so that anomalies among the rows hardly move it; `standard`
+    uses mean and standard deviation. NaN cells are left out of both.
+
+    A channel that hardly varies is scaled by its standard deviation, and one that never does by a hundredth
+    of its level: a constant channel is 0 while it stays and far from 0 once it moves.
+    """
+
+    kind: ScalerKind
+    center: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(ScalerKind):
+            raise ValueError(f"scaler is {self.kind!r}: choose one of {', '.join(get_args(ScalerKind))}")
+        if self.center.ndim != 1 or self.center.shape != self.scale.shape:
+            raise ValueError(f"scaler: center {self.center.shape} and scale {self.scale.shape} do not match")
+        if not (np.isfinite(self.center).all() and np.isfinite(self.scale).all() and (self.scale > 0).all()):
+            raise ValueError("scaler: center must be finite, and scale finite and above 0")
+
+    @classmethod
+    def fit(cls, rows: NDArray[Any], kind: ScalerKind = "robust") -> Self:
+        """Learns from (n, c) rows in raw units."""
+        values = np.where(np.isfinite(rows), rows, np.nan).astype(np.float64)
+        if kind == "none":
+            return cls(kind, np.zeros(values.shape[1]), np.ones(values.shape[1]))
+        if np.isnan(values).all(axis=0).any():
+            raise ValueError(f"channel {int(np.isnan(values).all(axis=0).argmax())} holds no number at all")
+        spread = np.nanstd(values, axis=0)
+        center = np.nanmean(values, axis=0)
+        if kind == "robust":
+            low, center, high = np.nanpercentile(values, [25, 50, 75], axis=0)
+            quartiles = (high - low) / _IQR_OF_NORMAL
+            # Half of the rows on one level leave no interquartile range though the channel does vary.
+            spread = np.where(quartiles > 1e-3 * spread, quartiles, spread)
+        level = np.where(center != 0, np.abs(center), 1.0)
+        return cls(kind, center, np.where(spread > 1e-9 * level, spread, np.maximum(0.01 * level, 1e-12)))
+
+    def transform(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """(n, c) rows in raw units become (n, c) float32, clipped to ±1e6."""
+        scaled = (np.asarray(rows, np.float64) - self.center) / self.scale
+        return np.clip(scaled, -_FARTHEST, _FARTHEST).astype(np.float32)
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        return {"center": self.center, "scale": self.scale}
+
+    @classmethod
+    def restore(cls, kind: ScalerKind, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        return cls(kind, np.asarray(arrays["center"], np.float64), np.asarray(arrays["scale"], np.float64))
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Rows in the order of time, and what was done to bring them there (counts of rows)."""
+
+    frame: pd.DataFrame
+    segments: Segments
+    unreadable_times: int
+    moved: int
+    duplicates: int
+    filled: int
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.frame)} rows in {len(np.unique(self.segments))} segments; "
+            f"{self.unreadable_times} without a readable time dropped, {self.moved} out of order, "
+            f"{self.duplicates} duplicates dropped, {self.filled} filled forward"
+        )
+
+
+def align(frame: pd.DataFrame, time: str, period: timedelta) -> Aligned:
+    """Sorts by the column `time` and makes gaps explicit.
+
+    Of rows with one timestamp the last wins. A gap of up to three periods is filled forward at the pace of
+    `period`; a longer one starts a new segment, which no window will cross. Rows whose time cannot be read
+    are dropped and counted. Raises ValueError when there is no such column.
+    """
+    import pandas as pd
+
+    if time not in frame.columns:
+        raise ValueError(f"no column {time!r} for the time: the columns are {', '.join(map(str, frame))}")
+    if period <= timedelta(0):
+        raise ValueError(f"period is {period}: give a length of time above 0")
+    stamps = pd.to_datetime(frame[time], errors="coerce", format="ISO8601", utc=True)
+    readable = frame.assign(**{time: stamps})[stamps.notna()]
+    moved = int((readable[time].diff() < pd.Timedelta(0)).sum())
+    ordered = readable.sort_values(time, kind="stable")
+    single = ordered.drop_duplicates(time, keep="last").reset_index(drop=True)
+    gap = (single[time].diff() / pd.Timedelta(period)).to_numpy(np.float64)  # in periods; NaN at the first
+    border = gap > _LARGEST_FILLED_GAP + 0.5
+    filled, segments = _fill(single, time, period, np.where(border, 1.0, np.nan_to_num(gap, nan=1.0)), border)
+    return Aligned(
+        filled,
+        segments,
+        unreadable_times=len(frame) - len(readable),
+        moved=moved,
+        duplicates=len(ordered) - len(single),
+        filled=len(filled) - len(single),
+    )
+
+
+def _fill(
+    frame: pd.DataFrame, time: str, period: timedelta, gap: NDArray[np.float64], border: NDArray[np.bool_]
+) -> tuple[pd.DataFrame, Segments]:
+    """Repeats a row for each period that passes before the next one; `gap` is the wait before each row."""
+    import pandas as pd
+
+    wait = (
+        np.append(np.maximum(np.rint(gap[1:]), 1), 1).astype(np.int64) if len(gap) else np.zeros(0, np.int64)
+    )
+    source = np.repeat(np.arange(len(frame)), wait)
+    step = np.arange(len(source)) - np.repeat(np.cumsum(wait) - wait, wait)
+    filled = frame.iloc[source].reset_index(drop=True)
+    filled[time] = filled[time] + step * pd.Timedelta(period)
+    return filled, np.cumsum(border)[source].astype(np.int64)

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from homeostat.eventing.broker.log import EventLog
 from homeostat.eventing.errors import Reject
 from homeostat.eventing.messages import (
     EvalFailed,

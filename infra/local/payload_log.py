@@ -122,7 +122,7 @@ class PayloadLog:
         try:
             await self._emit(batch)
             fate = "posted"
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # A lost sample is no reason to stop sampling; the count tells how many were lost.
             log.warning("%d payload events were not accepted: %s", len(batch), error)
         finally:

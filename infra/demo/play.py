@@ -72,10 +72,10 @@ def play(data: Path | None, state: Path | None, *, quiet: bool) -> dict[str, Any
 @contextlib.contextmanager
 def _home(settings: Settings, watch: Watch) -> Iterator[None]:
     watch.act("Starting the home: broker, functions, router, drift host")
-    log = (settings.state / "home.log").open("ab") if settings.state.mkdir(exist_ok=True) is None else None
+    settings.state.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "homeostat.infra.cli", "up"]
     command += ["--state", str(settings.state), "--port", str(settings.port), "--tick", settings.tick]
-    with log or contextlib.nullcontext() as output:
+    with (settings.state / "home.log").open("ab") as output:
         home = subprocess.Popen(command, stdout=output, stderr=output)
         try:
             _await_health(settings, home)
@@ -206,6 +206,9 @@ class _Play:
 def _kill_server(revision: str) -> None:
     """What an out-of-memory killer would do to the canary's ModelServer."""
     for process in psutil.process_iter(["cmdline"]):
-        if revision in (process.info["cmdline"] or []) and "homeostat.models.predictor" in process.info["cmdline"]:
+        if (
+            revision in (process.info["cmdline"] or [])
+            and "homeostat.models.predictor" in process.info["cmdline"]
+        ):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)

@@ -91,7 +91,9 @@ def skab(folder: Path) -> Story:
     Raises NoStory when the folder is not laid out like SKAB.
     """
     normal = _frame(folder / "anomaly-free" / "anomaly-free.csv", labelled=False)
-    valve = [_frame(file) for file in sorted((folder / "valve1").glob("*.csv"), key=lambda one: int(one.stem))]
+    valve = [
+        _frame(file) for file in sorted((folder / "valve1").glob("*.csv"), key=lambda one: int(one.stem))
+    ]
     if len(valve) < 10:
         raise NoStory(f"{folder / 'valve1'} holds {len(valve)} runs; SKAB's has 16")
     cut = len(normal) * 6 // 10

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from homeostat.models.data import read
 from homeostat.models.simulator import simulate
 
 CHANNELS = (
@@ -60,6 +59,8 @@ class Story:
                     "min_drift_rows": 1000,
                     "debounce": "500ms",
                     "cooldown": "2s",
+                    # The fresh model learns from the changed rig alone: the old one is not coming back.
+                    "max_rows": sum(map(len, self.second)),
                 },
                 "drift": {"window": 500, "every": 250, "consecutive": 3},
                 "canary": {"steps": [20, 50], "every": "2s", "min_requests": 25, "max_latency_ratio": 10},

@@ -26,7 +26,7 @@ class InputError(ValueError):
         c = len(channels)
         super().__init__(
             f"{field} is {value}: send n rows in the order of time, shape [n, {c}], or n windows,"
-            f" shape [n, w, {c}], of finite numbers, at most {MAX_ROWS} rows in all; channels: {', '.join(channels)}"
+            f" shape [n, w, {c}], of finite numbers, at most {MAX_ROWS} rows; channels: {', '.join(channels)}"
         )
 
 

@@ -4,7 +4,7 @@
 
 A request goes to the canary with the probability of its percentage, otherwise to the stable revision. A
 client never sees a canary fail: whatever the canary refuses, breaks or delays is asked of the stable revision
-as well, and counted against the canary. Routes are swapped whole between two requests, so a change loses none.
+as well, and counted against the canary. Routes are swapped whole between two requests, so none is lost.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ class Serving:
         self.router = router
         self._path = state / "serving.db"
         self._logs = log_dir or state / "logs"
+        self._targets = state / "prometheus" / "model-servers.json"
         self._desired: dict[str, Desired] = {}
         self._servers: dict[Key, ModelServer] = {}
         self._retiring: set[asyncio.Task[None]] = set()
@@ -157,6 +158,19 @@ class Serving:
         kept = {one.revision for one in desired.served} | ({stable.revision} if stable else set())
         for key in [key for key in self._servers if key[0] == detector and key[1] not in kept]:
             self._retire(key)
+        self._tell_prometheus()
+
+    def _tell_prometheus(self) -> None:
+        """The model servers' addresses, for Prometheus' `file_sd_configs`: they change with every start."""
+        targets = [
+            {"targets": [server.url.removeprefix("http://")], "labels": {"detector": detector}}
+            for (detector, _), server in sorted(self._servers.items())
+            if server.ready
+        ]
+        self._targets.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._targets.with_suffix(".new")
+        fresh.write_bytes(orjson.dumps(targets))
+        fresh.replace(self._targets)
 
     def _ensure(self, detector: str, served: Served) -> None:
         key = (detector, served.revision)

@@ -34,6 +34,7 @@ from ..shell import Host
 from .child import Child
 from .executors import Machine, bound
 from .observers import observers
+from .payload_log import PayloadLog
 from .router import Router
 from .runs import Runs
 from .serving import Serving
@@ -70,6 +71,11 @@ class Home:
             self._subscriber,
             schedules={"canary-tick": settings.tick},
         )
+        # Namespaced as the broker is, so that KServe's events look alike in both homes.
+        self.payloads = PayloadLog(
+            self.broker.accept, rate=settings.sample, namespace="homeostat", registry=self.router.registry
+        )
+        self.router.payloads = self.payloads
         self.runs = Runs(
             settings.state,
             sink=settings.sink,
@@ -122,12 +128,15 @@ class Home:
         await self.drift_host.start()
         await self.runs.start()
         await self.broker.start()
+        await self.payloads.start()
         yield
-        # The broker first: what is on its way is finished while everything that it needs still runs.
+        # What is on its way first, while everything that it needs still runs.
+        await self.payloads.stop()
         await self.broker.stop(self.settings.drain_seconds)
         await self.runs.stop()
         await self.drift_host.stop()
         await self.serving.stop()
+        await self.router.close()
         self.store.close()
 
     async def _healthy(self, _: Request) -> Response:

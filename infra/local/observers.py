@@ -29,6 +29,10 @@ def observers(settings: Settings, serving: Serving) -> Mapping[type[Any], Observ
 
     async def canary(_: object, __: Context, detector: Detector) -> CanaryFacts | None:
         trial = detector.status.canary
-        return await canary_facts(serving, detector.name, trial.revision.name) if trial else None
+        if trial is None:
+            return None
+        return await canary_facts(
+            serving, detector.name, trial.revision.name, prometheus_url=settings.prometheus_url
+        )
 
     return {Batch: batch, CanaryFacts: canary}

@@ -84,20 +84,27 @@ def _checked(
     return values
 
 
-def _culprit(field: str, data: object, depth: int = 0) -> tuple[str, str]:
+def _culprit(field: str, data: object) -> tuple[str, str]:
     """The first entry that makes the nested list no array of numbers: its path and its value."""
-    if isinstance(data, list) and data and depth < 4:
-        width = len(data[0]) if isinstance(data[0], list) else None
-        for index, one in enumerate(data):
-            here = f"{field}[{index}]"
-            if (len(one) if isinstance(one, list) else None) != width:
-                return here, f"{_brief(one)} beside entries like {_brief(data[0])}"
-            if isinstance(one, list) or not _is_number(one):
-                found = _culprit(here, one, depth + 1)
-                if found[0]:
-                    return found
-        return ("", "") if depth else (field, _brief(data))
-    return ("", "") if _is_number(data) else (field, _brief(data))
+    return _first(field, data, 0) or (field, _brief(data))
+
+
+def _first(field: str, data: object, depth: int) -> tuple[str, str] | None:
+    if not isinstance(data, list):
+        return None if _is_number(data) else (field, _brief(data))
+    if depth >= 4:
+        return None
+    for index, one in enumerate(data):
+        here = f"{field}[{index}]"
+        if _width(one) != _width(data[0]):
+            return here, f"{_brief(one)} beside entries like {_brief(data[0])}"
+        if found := _first(here, one, depth + 1):
+            return found
+    return None
+
+
+def _width(one: object) -> int | None:
+    return len(one) if isinstance(one, list) else None
 
 
 def _is_number(one: object) -> bool:

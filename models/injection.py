@@ -23,7 +23,7 @@ _RANGE = (3.0, 8.0)  # sizes, in robust standard deviations of the channel: from
 
 def _size(rows: Rows, rng: Generator) -> Rows:
     """One signed size per channel."""
-    return rng.uniform(*_RANGE, rows.shape[1]) * rng.choice([-1.0, 1.0], rows.shape[1])
+    return np.asarray(rng.uniform(*_RANGE, rows.shape[1]) * rng.choice([-1.0, 1.0], rows.shape[1]))
 
 
 def spike(rows: Rows, rng: Generator) -> Rows:
@@ -35,7 +35,7 @@ def level_shift(rows: Rows, rng: Generator) -> Rows:
 
 
 def drift_ramp(rows: Rows, rng: Generator) -> Rows:
-    return rows + np.linspace(0.2, 1.5, len(rows))[:, None] * _size(rows, rng)
+    return rows + np.outer(np.linspace(0.2, 1.5, len(rows)), _size(rows, rng))
 
 
 def noise_burst(rows: Rows, rng: Generator) -> Rows:
@@ -44,12 +44,12 @@ def noise_burst(rows: Rows, rng: Generator) -> Rows:
 
 def flatline(rows: Rows, rng: Generator) -> Rows:
     """A sensor that hangs, and a little off: one that hangs at a usual value for a moment is no anomaly."""
-    return np.repeat(rows[:1] + 0.5 * _size(rows, rng), len(rows), axis=0)
+    return np.tile(rows[:1] + 0.5 * _size(rows, rng), (len(rows), 1))
 
 
 def rescaled(rows: Rows, rng: Generator) -> Rows:
     """A changed gain: what moves, moves more; a level moves along."""
-    return rows * rng.uniform(2.0, 4.0, rows.shape[1]) + 0.5 * _size(rows, rng)
+    return np.asarray(rows * rng.uniform(2.0, 4.0, rows.shape[1]) + 0.5 * _size(rows, rng))
 
 
 def swapped(rows: Rows, rng: Generator) -> Rows:

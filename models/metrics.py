@@ -128,7 +128,7 @@ def _softened(
 def _found(
     first: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64], buffer: int
 ) -> Scores:
-    """At each cut, the share of ranges, buffers included, with an alarm in them. Ranges that touch are one."""
+    """At each cut, the share of ranges with an alarm in them or their buffers. Ranges that touch are one."""
     half = buffer // 2
     apart = ends[:-1] + half < starts[1:] - half
     begin = np.maximum(starts[np.append(True, apart)] - half, 0)

@@ -20,6 +20,7 @@ Segments = NDArray[np.int64]
 
 _FARTHEST = 1e6  # scaled values are clipped here, so that their squares stay finite in float32
 _IQR_OF_NORMAL = 1.3489795003921634  # interquartile range of the standard normal distribution
+_CONSTANT = 1e-9  # of its level: a channel that varies by less is constant but for rounding
 _LARGEST_FILLED_GAP = 3  # periods
 
 
@@ -92,9 +93,11 @@ class Scaler:
             low, center, high = np.nanpercentile(values, [25, 50, 75], axis=0)
             quartiles = (high - low) / _IQR_OF_NORMAL
             # Half of the rows on one level leave no interquartile range though the channel does vary.
-            spread = np.where(quartiles > 1e-3 * spread, quartiles, spread)
+            spread = np.where(quartiles > _CONSTANT * np.abs(center), quartiles, spread)
         level = np.where(center != 0, np.abs(center), 1.0)
-        return cls(kind, center, np.where(spread > 1e-9 * level, spread, np.maximum(0.01 * level, 1e-12)))
+        return cls(
+            kind, center, np.where(spread > _CONSTANT * level, spread, np.maximum(0.01 * level, 1e-12))
+        )
 
     def transform(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """(n, c) rows in raw units become (n, c) float32, clipped to ±1e6."""

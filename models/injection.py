@@ -39,12 +39,12 @@ def drift_ramp(rows: Rows, rng: Generator) -> Rows:
 
 
 def noise_burst(rows: Rows, rng: Generator) -> Rows:
-    return rows + rng.normal(size=rows.shape) * np.abs(_size(rows, rng))
+    return np.asarray(rows + rng.normal(size=rows.shape) * np.abs(_size(rows, rng)))
 
 
 def flatline(rows: Rows, rng: Generator) -> Rows:
     """A sensor that hangs, and a little off: one that hangs at a usual value for a moment is no anomaly."""
-    return np.tile(rows[:1] + 0.5 * _size(rows, rng), (len(rows), 1))
+    return np.asarray(np.tile(rows[:1] + 0.5 * _size(rows, rng), (len(rows), 1)))
 
 
 def rescaled(rows: Rows, rng: Generator) -> Rows:

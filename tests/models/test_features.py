@@ -1,0 +1,162 @@
+"""Rows become windows that never cross a gap, in units that outliers do not bend."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
+
+from homeostat.models.features import Scaler, align, runs, windows
+
+segment_lengths = st.lists(st.integers(1, 12), min_size=1, max_size=6)
+
+
+@given(lengths=segment_lengths, window=st.integers(1, 8), channels=st.integers(1, 3))
+def test_windows_are_every_stretch_of_a_segment_and_no_other(lengths, window, channels):
+    n = sum(lengths)
+    rows = np.arange(n * channels, dtype=float).reshape(n, channels)
+    segments = np.repeat(np.arange(len(lengths)), lengths)
+    expected = [
+        rows[last - window + 1 : last + 1]
+        for last in range(window - 1, n)
+        if segments[last - window + 1] == segments[last]
+    ]
+    made = windows(rows, window, segments)
+    assert made.shape == (len(expected), window, channels)
+    assert all((a == b).all() for a, b in zip(made, expected, strict=True))
+
+
+@given(lengths=segment_lengths)
+def test_runs_cover_every_row_once(lengths):
+    segments = np.repeat(np.arange(len(lengths)) % 2, lengths)
+    assert [row for one in runs(len(segments), segments) for row in range(one.start, one.stop)] == list(
+        range(len(segments))
+    )
+
+
+def test_windows_of_one_segment_share_the_memory_of_the_rows():
+    rows = np.zeros((100, 3))
+    assert np.shares_memory(windows(rows, 10), rows)
+    assert np.shares_memory(windows(rows, 10, np.zeros(100, int)), rows)
+
+
+def test_windows_equal_numpys_on_one_segment():
+    rows = np.random.default_rng(0).normal(size=(50, 2))
+    assert (windows(rows, 7) == sliding_window_view(rows, (7, 2))[:, 0]).all()
+
+
+def test_segments_of_another_length_are_refused():
+    with pytest.raises(ValueError, match="3 entries for 5 rows"):
+        windows(np.zeros((5, 1)), 2, np.zeros(3))
+
+
+def test_window_below_one_row_is_refused():
+    with pytest.raises(ValueError, match="window is 0"):
+        windows(np.zeros((5, 1)), 0)
+
+
+def test_robust_scaling_hardly_moves_when_a_tenth_of_the_rows_is_far_out():
+    rows = np.random.default_rng(0).normal(5, 2, size=(2000, 1))
+    spoilt = rows.copy()
+    spoilt[:200] = 1e5
+    assert Scaler.fit(rows).scale[0] == pytest.approx(2, rel=0.1)
+    assert Scaler.fit(spoilt).scale[0] == pytest.approx(2, rel=0.3)
+    assert Scaler.fit(spoilt, "standard").scale[0] > 1000
+
+
+@pytest.mark.parametrize("kind", ["robust", "standard"])
+def test_constant_channel_is_zero_while_it_stays_and_far_off_once_it_moves(kind):
+    scaler = Scaler.fit(np.full((100, 1), 32.0), kind)
+    assert scaler.transform(np.array([[32.0]]))[0, 0] == 0
+    assert abs(scaler.transform(np.array([[40.0]]))[0, 0]) > 10
+
+
+def test_channel_mostly_on_one_level_is_scaled_by_its_deviation():
+    rows = np.full((1000, 1), 32.0)
+    rows[::10] = 33.0
+    assert abs(Scaler.fit(rows).transform(np.array([[33.0]]))[0, 0]) < 10
+
+
+def test_missing_cells_are_left_out_of_the_scale():
+    rows = np.random.default_rng(1).normal(size=(500, 2))
+    holed = np.vstack([rows, [[np.nan, np.inf]] * 50])
+    assert Scaler.fit(holed).scale == pytest.approx(Scaler.fit(rows).scale)
+
+
+def test_channel_without_any_number_is_refused():
+    with pytest.raises(ValueError, match="channel 1 holds no number"):
+        Scaler.fit(np.array([[1.0, np.nan], [2.0, np.nan]]))
+
+
+def test_absurd_values_are_clipped_to_what_float32_can_square():
+    scaled = Scaler.fit(np.random.default_rng(0).normal(size=(100, 1))).transform(np.array([[1e300]]))
+    assert np.isfinite(scaled * scaled).all()
+
+
+def test_scaler_comes_back_from_its_arrays():
+    rows = np.random.default_rng(2).normal(size=(60, 3))
+    scaler = Scaler.fit(rows)
+    assert (Scaler.restore("robust", scaler.arrays()).transform(rows) == scaler.transform(rows)).all()
+
+
+def test_unknown_scaler_is_refused_by_name():
+    with pytest.raises(ValueError, match="'minmax': choose one of robust, standard, none"):
+        Scaler.fit(np.ones((3, 1)), "minmax")  # type: ignore[arg-type]
+
+
+def frame(*seconds: float) -> pd.DataFrame:
+    start = pd.Timestamp("2020-03-09 10:00:00")
+    stamps = [str(start + pd.Timedelta(seconds=one)) for one in seconds]
+    return pd.DataFrame({"datetime": stamps, "x": [float(place) for place in range(len(seconds))]})
+
+
+def test_rows_are_sorted_and_of_equal_times_the_last_wins():
+    aligned = align(frame(0, 2, 1, 1), "datetime", timedelta(seconds=1))
+    assert aligned.frame["x"].tolist() == [0, 3, 1]
+    assert (aligned.moved, aligned.duplicates, aligned.filled) == (1, 1, 0)
+
+
+def test_small_gap_is_filled_forward_and_a_large_one_starts_a_segment():
+    aligned = align(frame(0, 3, 4, 8, 9), "datetime", timedelta(seconds=1))
+    assert aligned.frame["x"].tolist() == [0, 0, 0, 1, 2, 3, 4]
+    assert aligned.segments.tolist() == [0, 0, 0, 0, 0, 1, 1]
+    assert aligned.filled == 2
+    assert aligned.frame["datetime"].is_monotonic_increasing
+
+
+def test_jitter_neither_fills_nor_splits():
+    aligned = align(frame(0, 1.2, 1.9, 3.1, 4.0), "datetime", timedelta(seconds=1))
+    assert (aligned.filled, aligned.segments.tolist()) == (0, [0] * 5)
+
+
+def test_unreadable_times_are_dropped_and_counted():
+    rows = frame(0, 1, 2)
+    rows.loc[1, "datetime"] = "yesterday"
+    aligned = align(rows, "datetime", timedelta(seconds=1))
+    assert aligned.unreadable_times == 1
+    assert "1 without a readable time dropped" in str(aligned)
+
+
+def test_aligning_nothing_gives_nothing():
+    aligned = align(frame(), "datetime", timedelta(seconds=1))
+    assert (len(aligned.frame), len(aligned.segments)) == (0, 0)
+
+
+def test_missing_time_column_is_named():
+    with pytest.raises(ValueError, match="no column 'when' for the time: the columns are datetime, x"):
+        align(frame(0), "when", timedelta(seconds=1))
+
+
+@given(gaps=st.lists(st.integers(0, 8), max_size=20))
+def test_aligned_rows_keep_the_pace_within_a_segment(gaps):
+    aligned = align(frame(*np.cumsum([0, *gaps]).tolist()), "datetime", timedelta(seconds=1))
+    steps = aligned.frame["datetime"].diff().dt.total_seconds().to_numpy()[1:]
+    same = np.diff(aligned.segments) == 0
+    assert (steps[same] == 1).all()
+    assert (steps[~same] > 3).all()
+    assert len(aligned.frame) == len(gaps) + 1 - aligned.duplicates + aligned.filled

@@ -1,0 +1,30 @@
+"""A threshold holds the false-alarm rate that was asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from homeostat.models.threshold import conformal_quantile
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
+def test_fresh_scores_exceed_it_at_the_rate_asked_for(rate):
+    rng = np.random.default_rng(0)
+    shares = [
+        (rng.normal(size=1000) > conformal_quantile(rng.normal(size=199), rate)).mean() for _ in range(200)
+    ]
+    assert np.mean(shares) == pytest.approx(rate, abs=0.004)
+
+
+def test_with_too_few_scores_it_is_the_largest():
+    assert conformal_quantile(np.array([3.0, 1.0, 2.0]), 0.01) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("scores", "rate", "said"),
+    [([1.0], 0.0, "between 0 and 1"), ([], 0.1, "at least one"), ([1.0, np.nan], 0.1, "every score finite")],
+)
+def test_what_cannot_be_measured_is_refused(scores, rate, said):
+    with pytest.raises(ValueError, match=said):
+        conformal_quantile(np.array(scores), rate)

@@ -47,7 +47,16 @@ def test_false_alarms_on_fresh_normal_rows_are_near_the_rate_asked_for(name):
             false_alarm_rate=0.05,
         )
         rates.append(detector.anomalies(detector.score(stationary(4000, seed=100 + seed))).mean())
-    assert np.mean(rates) == pytest.approx(0.05, abs=0.02)
+    assert 0.02 < np.mean(rates) < 0.06  # below rather than above: the level of few scores wanders by chance
+
+
+@every
+def test_a_slow_drift_in_the_calibration_rows_is_allowed_for(name):
+    """Warming up went on all the while that it was fitted and calibrated; that it goes on is no alarm."""
+    rows = stationary(4000, seed=1)
+    rows[:, 1] += np.linspace(0, 60, 4000)
+    detector = fit(name, rows[:3000], channels=CHANNELS, window=10, parameters=QUICK[name])
+    assert detector.anomalies(detector.score(rows[3000:3400])).mean() < 0.15
 
 
 @every

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from homeostat.models.threshold import conformal_quantile
+from homeostat.models.threshold import conformal_quantile, wander
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
@@ -28,3 +28,13 @@ def test_with_too_few_scores_it_is_the_largest():
 def test_what_cannot_be_measured_is_refused(scores, rate, said):
     with pytest.raises(ValueError, match=said):
         conformal_quantile(np.array(scores), rate)
+
+
+def test_scores_on_one_level_wander_little_and_drifting_ones_as_far_as_they_go():
+    noise = np.random.default_rng(0).normal(size=4000)
+    assert wander(noise) < 0.2
+    assert wander(noise + np.linspace(0, 8, 4000)) == pytest.approx(6, abs=0.3)
+
+
+def test_too_few_scores_to_tell_do_not_wander():
+    assert wander(np.array([1.0, 9.0])) == 0.0

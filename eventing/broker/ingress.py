@@ -1,0 +1,98 @@
+"""The broker's door: POST /{namespace}/{broker}, 202 only once the event is on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+import orjson
+
+from ..errors import Fault, Reject, shown
+from ..wire import WireEvent, decode
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Accept = Callable[[Sequence[WireEvent]], Awaitable[None]]
+
+_JSON = (b"content-type", b"application/json")
+
+
+class Answered(Exception):
+    """The request ends here, with this status and these faults."""
+
+    def __init__(self, status: int, faults: Sequence[Fault], *headers: tuple[bytes, bytes]) -> None:
+        self.status, self.headers = status, headers
+        self.faults = faults
+        super().__init__("; ".join(map(str, faults)))
+
+
+class Ingress:
+    """An ASGI app, hand-made because every event of the loop passes here."""
+
+    def __init__(self, brokers: Sequence[tuple[str, str]], accept: Accept, max_body: int) -> None:
+        self.open = False
+        self._paths = {f"/{namespace}/{name}" for namespace, name in brokers}
+        self._accept = accept
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            self._check(scope)
+            body = await self._body(scope, receive)
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+            await self._accept([decode(headers, body)])
+        except Reject as rejected:
+            await _answer(send, 400, rejected.faults)
+        except Answered as answered:
+            await _answer(send, answered.status, answered.faults, *answered.headers)
+        except ConnectionResetError:
+            return  # the sender went away before its event was complete
+        else:
+            await send({"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+
+    def _check(self, scope: Scope) -> None:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path not in self._paths:
+            mend = f"brokers here: {', '.join(sorted(self._paths))}"
+            raise Answered(404, [Fault("path", shown(path), mend)])
+        if scope["method"] != "POST":
+            fault = Fault("method", shown(scope["method"]), "POST one CloudEvent")
+            raise Answered(405, [fault], (b"allow", b"POST"))
+        if not self.open:
+            fault = Fault("broker", "not taking events", "it starts or stops; try again")
+            raise Answered(503, [fault], (b"retry-after", b"1"))
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._max_body:
+            raise self._too_large(length.decode())
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionResetError
+            body += message.get("body", b"")
+            if len(body) > self._max_body:
+                raise self._too_large(f"over {self._max_body}")
+            if not message.get("more_body"):
+                return body
+
+    def _too_large(self, size: str) -> Answered:
+        mend = f"send at most {self._max_body} bytes; put large data into storage and send its address"
+        return Answered(413, [Fault("body", f"{size} bytes", mend)])
+
+
+async def _answer(send: Send, status: int, faults: Sequence[Fault], *headers: tuple[bytes, bytes]) -> None:
+    document = {
+        "error": "; ".join(map(str, faults)),
+        "faults": [{"field": one.field, "value": one.value, "mend": one.mend} for one in faults],
+    }
+    body = orjson.dumps(document)
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, *headers]})
+    await send({"type": "http.response.body", "body": body})

@@ -3,7 +3,8 @@
 alibi-detect measures the distance (maximum mean discrepancy, Gretton et al., JMLR 2012, or Kolmogorov-Smirnov
 per channel) and its p-value. Rows of a process are no independent draws, so the p-value alone cries drift at
 nearly every window (alibi-detect#549). Beside it stands a threshold on the distance: how far blocks of the
-reference lie from the rest of it, times a margin (thresholds from a warm-up, as Modyn has it). Both must hold.
+reference lie from the rest of it, times a margin (thresholds from a warm-up, as Modyn has it). Both must
+hold.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _NAMED_CHANNELS = 3
 # MMD: the kernel is wide, because a narrow one saturates once the reference itself wanders a little.
 _BANDWIDTHS = 8.0  # times the median distance
 _MMD_MARGIN = 5.0
-_MMD_LEAST_MOVE = 2.0  # units of scale, in one channel
+_MMD_LEAST_MOVE = 3.0  # units of scale, in one channel
 _MMD_MOST = 1.0  # two distributions with nothing in common are 1.41 apart
 
 # KS: bounded by 1 and soon saturated, so the margin is smaller and ends halfway to 1.
@@ -63,8 +64,8 @@ class DriftTest:
     """A test against (m, c) raw reference rows, contiguous in time, in the order of `channels`.
 
     `window` is how many rows a test will see; blocks of that length calibrate the threshold. The same
-    reference, rows and `seed` give the same verdict. Not thread-safe. Raises ValueError for a reference that is
-    too short or not finite.
+    reference, rows and `seed` give the same verdict. Not thread-safe. Raises ValueError for a reference that
+    is too short or not finite.
     """
 
     def __init__(
@@ -213,15 +214,19 @@ def _root(squared: float) -> float:
 
 def _moved_most(reference: Rows, rows: Rows, channels: tuple[str, ...]) -> tuple[str, ...]:
     """Ordered by KS distance; where that is saturated, by how far the median moved."""
-    from scipy.stats import ks_2samp
-
     moves = np.abs(np.median(rows, axis=0) - np.median(reference, axis=0))
     apart = [
-        (round(float(ks_2samp(reference[:, j], rows[:, j], method="asymp").statistic), 2), float(moves[j]))
-        for j in range(len(channels))
+        (round(_ks_distance(reference[:, j], rows[:, j]), 2), float(moves[j])) for j in range(len(channels))
     ]
     order = sorted(range(len(channels)), key=lambda j: apart[j], reverse=True)
     return tuple(channels[j] for j in order[:_NAMED_CHANNELS])
+
+
+def _ks_distance(one: Rows, other: Rows) -> float:
+    """The largest gap between two empirical distribution functions."""
+    both = np.concatenate([one, other])
+    below = [np.searchsorted(np.sort(each), both, side="right") / len(each) for each in (one, other)]
+    return float(np.abs(below[0] - below[1]).max())
 
 
 def _checked(rows: NDArray[Any], channels: tuple[str, ...], what: str, least: int) -> NDArray[np.float64]:

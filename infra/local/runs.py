@@ -1,0 +1,185 @@
+"""Training runs on one machine: a durable queue, one child process per run, resumed after a crash.
+
+A run is known by its name, so submitting it twice is one run. A child that dies without having announced its
+end is answered for here: that is the exit handler that kfp.local does not have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from homeostat.eventing.messages import StartTraining
+from homeostat.eventing.wire import WireEvent
+from homeostat.functions.detector import Cause, Spec
+from homeostat.pipelines.announcement import failed_event
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 40
+"""A run that is interrupted this often ends as failed: something kills it, and it will not be chance."""
+LOG_TAIL = 1500
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+  name TEXT PRIMARY KEY, request BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'queued',
+  attempts INTEGER NOT NULL DEFAULT 0, submitted REAL NOT NULL
+)
+"""
+
+Emit = Callable[[Sequence[WireEvent]], Awaitable[None]]
+
+
+class Runs:
+    """The engine. At most `max_parallel` children at a time, oldest submission first."""
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        sink: str,
+        tracking_uri: str,
+        emit: Emit,
+        max_parallel: int = 1,
+    ) -> None:
+        self._state = state.resolve()
+        self._sink, self._tracking_uri, self._emit = sink, tracking_uri, emit
+        self._slots = asyncio.Semaphore(max_parallel)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._db: sqlite3.Connection | None = None
+
+    async def start(self) -> None:
+        """Open the queue, and take up whatever was interrupted."""
+        self._state.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(self._state / "runs.db", isolation_level=None, timeout=30)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute(_SCHEMA)
+        unfinished = "SELECT name FROM runs WHERE state IN ('queued', 'running') ORDER BY submitted"
+        for (name,) in self._db.execute(unfinished).fetchall():
+            self._take_up(name)
+
+    async def stop(self) -> None:
+        """End the children; their runs stay in the queue and go on at the next start."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if self._db:
+            self._db.close()
+            self._db = None
+
+    async def submit(self, command: StartTraining, spec: Spec, cause: Cause) -> None:
+        """Queue a run; it is on disk when this returns. The same name again changes nothing."""
+        document = {
+            "run": command.run,
+            "detector": command.detector,
+            "spec": spec.model_dump(mode="json"),
+            "data": list(command.data),
+            "candidates": list(command.candidates),
+            "parameters": {name: dict(values) for name, values in command.parameters.items()},
+            "champion": command.champion or "",
+            "cause": cause.model_dump(mode="json"),
+            "timeout": spec.retrain.timeout.total_seconds(),
+            "models_root": str(self._state / "models"),
+            "tracking_uri": self._tracking_uri,
+            "sink": self._sink,
+        }
+        added = self._execute(
+            "INSERT OR IGNORE INTO runs (name, request, submitted) VALUES (?, ?, ?)",
+            (command.run, orjson.dumps(document), time.time()),
+        )
+        if added:
+            self._take_up(command.run)
+
+    def states(self) -> Mapping[str, str]:
+        """The state of every run: queued, running, succeeded or failed."""
+        return dict(self._connection().execute("SELECT name, state FROM runs ORDER BY submitted").fetchall())
+
+    def _execute(self, statement: str, values: tuple[Any, ...]) -> int:
+        return self._connection().execute(statement, values).rowcount
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise RuntimeError("the runs' engine has not been started")
+        return self._db
+
+    def _take_up(self, name: str) -> None:
+        task = asyncio.create_task(self._work(name), name=f"run {name}")
+        self._tasks[name] = task
+        task.add_done_callback(lambda _: self._tasks.pop(name, None))
+
+    async def _work(self, name: str) -> None:
+        async with self._slots:
+            found = "SELECT request, attempts FROM runs WHERE name = ?"
+            row = self._connection().execute(found, (name,)).fetchone()
+            request, attempts = orjson.loads(row[0]), row[1] + 1
+            self._execute("UPDATE runs SET state = 'running', attempts = ? WHERE name = ?", (attempts, name))
+            folder = self._state / "runs" / name
+            error = f"it was interrupted {MAX_ATTEMPTS} times" if attempts > MAX_ATTEMPTS else None
+            if error is None:
+                error = await self._child(folder, request)
+            if error is not None:
+                event = failed_event(request["detector"], request["cause"], name, _step(folder), error)
+                await self._emit([event])
+            state = "succeeded" if error is None else "failed"
+            self._execute("UPDATE runs SET state = ? WHERE name = ?", (state, name))
+
+    async def _child(self, folder: Path, request: Mapping[str, Any]) -> str | None:
+        """Run the pipeline in a process of its own; None when it ended well, else why it did not."""
+        _prepare(folder, request)
+        command = [sys.executable, "-m", "homeostat.infra.local.train", str(folder)]
+        with (folder / "log").open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdout=output, stderr=output, env={**os.environ, "OMP_NUM_THREADS": "2"}
+            )
+            try:
+                code = await asyncio.wait_for(process.wait(), request["timeout"])
+            except TimeoutError:
+                await _end(process)
+                return f"it took longer than {request['timeout']:g} s (spec.retrain.timeout)"
+            except asyncio.CancelledError:
+                await _end(process)
+                raise
+        return None if code == 0 else _last_words(folder, code)
+
+
+def _prepare(folder: Path, request: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "request.json").write_bytes(orjson.dumps(request))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), 5)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _step(folder: Path) -> str:
+    """The step that the child was at, as kfp.local says in its log."""
+    log_file = folder / "log"
+    text = log_file.read_text(errors="replace") if log_file.exists() else ""
+    return (re.findall(r"Executing task .*?'([\w-]+)'", text) or [""])[-1]
+
+
+def _last_words(folder: Path, code: int) -> str:
+    """The error that the child left, else how it ended and the end of its log."""
+    with contextlib.suppress(FileNotFoundError):
+        return (folder / "error").read_text()
+    tail = (folder / "log").read_text(errors="replace")[-LOG_TAIL:]
+    return f"the training process ended with {code}: {tail}"

@@ -1,0 +1,36 @@
+"""Measure one candidate, and the champion, on the same held-back rows."""
+
+from kfp import dsl
+
+from . import IMAGE
+
+
+@dsl.component(base_image=IMAGE, packages_to_install=[])
+def evaluate(
+    champion: str,
+    held_back: dsl.Input[dsl.Dataset],
+    model: dsl.Input[dsl.Model],
+    figures: dsl.Output[dsl.Metrics],
+) -> str:
+    """Returns the packed evaluation: algorithm, uri, metrics, champion's metrics, what judged."""
+    import json
+
+    from homeostat.models import artifact
+    from homeostat.pipelines.selection import pack
+    from homeostat.pipelines.steps import Held, measure
+
+    held = Held.load(held_back.path)
+    measured = measure(artifact.load(model.metadata["folder"]), held)
+    for name, value in measured.items():
+        if value is not None:
+            figures.log_metric(name, value)
+    return pack(
+        {
+            "algorithm": model.metadata["algorithm"],
+            "uri": model.metadata["folder"],
+            "parameters": json.loads(model.metadata["parameters"]),
+            "metrics": measured,
+            "champion_metrics": measure(artifact.load(champion), held) if champion else None,
+            "judged_on": held.judged_on,
+        }
+    )

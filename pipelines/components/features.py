@@ -1,0 +1,27 @@
+"""Align the rows, and hold back the tails that judge."""
+
+from kfp import dsl
+
+from . import IMAGE
+
+
+@dsl.component(base_image=IMAGE, packages_to_install=[])
+def features(
+    spec: str,
+    seed: int,
+    screened: dsl.Input[dsl.Dataset],
+    training: dsl.Output[dsl.Dataset],
+    held_back: dsl.Output[dsl.Dataset],
+) -> None:
+    import json
+    from pathlib import Path
+
+    import numpy as np
+    import pandas as pd
+
+    from homeostat.pipelines.steps import split
+
+    rows, segments, held = split(pd.read_parquet(screened.path), json.loads(spec), seed)
+    with Path(training.path).open("wb") as file:
+        np.savez(file, rows=rows, segments=segments)
+    held.save(held_back.path)

@@ -1,0 +1,36 @@
+"""Fit one candidate and write its artifact to its immutable place."""
+
+from kfp import dsl
+
+from . import IMAGE
+
+
+@dsl.component(base_image=IMAGE, packages_to_install=[])
+def fit(
+    algorithm: str,
+    run: str,
+    detector: str,
+    spec: str,
+    parameters: str,
+    seed: int,
+    models_root: str,
+    fingerprint: str,
+    training: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+) -> None:
+    import json
+    from pathlib import Path
+
+    import numpy as np
+
+    from homeostat.models import artifact
+    from homeostat.pipelines import steps
+
+    with np.load(training.path, allow_pickle=False) as stored:
+        rows, segments = stored["rows"], stored["segments"]
+    chosen = json.loads(parameters).get(algorithm, {})
+    fitted = steps.fit(algorithm, rows, segments, json.loads(spec), chosen, seed)
+    folder = Path(models_root) / detector / run / algorithm
+    artifact.save(fitted, folder, {"run": run, "detector": detector, "data": fingerprint, "seed": seed})
+    model.metadata.update({"algorithm": algorithm, "folder": str(folder), "parameters": json.dumps(chosen)})
+    Path(model.path).write_text(str(folder))

@@ -1,0 +1,56 @@
+"""The best of several candidates, and what is told of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def pack(evaluation: Mapping[str, Any]) -> str:
+    """The evaluation as text without quotes: kfp.local pastes list items into JSON as they are (2.16)."""
+    return base64.b64encode(json.dumps(evaluation).encode()).decode()
+
+
+def unpack(text: str) -> dict[str, Any]:
+    """The evaluation that `pack` made."""
+    return dict(json.loads(base64.b64decode(text, validate=True)))
+
+
+def best(evaluations: Sequence[Mapping[str, Any]], metric: str) -> Mapping[str, Any]:
+    """The candidate with the highest `metric`; one that could not be measured comes last.
+
+    Raises ValueError when there is none at all.
+    """
+    if not evaluations:
+        raise ValueError("no candidate was fitted: name at least one in spec.candidates")
+
+    def measured(one: Mapping[str, Any]) -> float:
+        value = one["metrics"].get(metric)
+        return float("-inf") if value is None else float(value)
+
+    return max(evaluations, key=measured)
+
+
+def completed(
+    run: str,
+    chosen: Mapping[str, Any],
+    evaluations: Sequence[Mapping[str, Any]],
+    version: str,
+    rows: int,
+    fingerprint: str,
+) -> dict[str, Any]:
+    """The data of `training.completed`."""
+    return {
+        "run": run,
+        "algorithm": chosen["algorithm"],
+        "uri": chosen["uri"],
+        "version": version,
+        "metrics": chosen["metrics"],
+        "champion_metrics": chosen["champion_metrics"],
+        "judged_on": chosen["judged_on"],
+        "candidates": {one["algorithm"]: one["metrics"] for one in evaluations},
+        "rows": rows,
+        "fingerprint": fingerprint,
+    }

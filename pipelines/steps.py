@@ -1,0 +1,175 @@
+"""What the training pipeline's steps do, as plain functions on frames and arrays. The components are shims.
+
+Only rows that may teach are fitted: labelled anomalies never, rows that the champion flags only when a label
+clears them. A candidate is judged on the tail of every segment, which no fit has seen.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from homeostat.eventing.durations import parse_duration
+from homeostat.models import artifact, data, features, fitted, injection, metrics
+
+HELD_BACK = 0.3
+"""The share of each segment, its tail, that judges candidates."""
+MIN_ANOMALIES = 10
+"""Fewer labelled anomalous rows than this cannot tell a good candidate from a poor one."""
+CREDIBLE = 0.5
+"""A champion that flags more than this share of the unlabelled rows knows another world."""
+LATENCY_SAMPLES = 30
+
+Rows = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Rows that judge: (n, c) raw rows, (n,) labels and segments, and where the labels come from."""
+
+    rows: Rows
+    labels: NDArray[np.bool_]
+    segments: NDArray[np.int64]
+    judged_on: Literal["labels", "injected"]
+
+    def save(self, path: str) -> None:
+        with Path(path).open("wb") as file:
+            np.savez(
+                file, rows=self.rows, labels=self.labels, segments=self.segments, judged_on=[self.judged_on]
+            )
+
+    @classmethod
+    def load(cls, path: str) -> Held:
+        with np.load(path, allow_pickle=False) as stored:
+            judged_on: Literal["labels", "injected"] = (
+                "labels" if stored["judged_on"][0] == "labels" else "injected"
+            )
+            return cls(stored["rows"], stored["labels"], stored["segments"], judged_on)
+
+
+def gather(uris: Sequence[str], spec: Mapping[str, Any]) -> pd.DataFrame:
+    """All batches in one frame. Raises data.DataError naming what is wrong with one."""
+    section = spec["data"]
+    frames = [
+        data.read(
+            uri,
+            time=section["time"],
+            channels=section["channels"],
+            label=section["label"],
+            root=section["uri"],
+            max_bytes=int(os.environ.get("HOMEOSTAT_MAX_OBJECT_BYTES", data.MAX_BYTES)),
+        )
+        for uri in uris
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def screen(
+    frame: pd.DataFrame, spec: Mapping[str, Any], champion: str
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Mark the rows that may teach in the column `teaches`; says how many were kept out, and why."""
+    section = spec["data"]
+    label = section["label"]
+    known = frame[label].notna() if label in frame else pd.Series(False, frame.index)
+    anomalous = known & (frame[label] == 1) if label in frame else known
+    suspect, lifted = np.zeros(len(frame), bool), False
+    if champion:
+        model = artifact.load(champion)
+        suspect = model.anomalies(model.score(frame[section["channels"]].to_numpy(float))) & ~known.to_numpy()
+        unlabelled = int((~known).sum())
+        lifted = bool(unlabelled) and suspect.sum() > CREDIBLE * unlabelled
+        suspect &= not lifted
+    figures = {
+        "rows": float(len(frame)),
+        "labelled_anomalies": float(anomalous.sum()),
+        "quarantined": float(suspect.sum()),
+        "quarantine_lifted": float(lifted),
+    }
+    return frame.assign(teaches=~(anomalous.to_numpy() | suspect)), figures
+
+
+def split(frame: pd.DataFrame, spec: Mapping[str, Any], seed: int) -> tuple[Rows, NDArray[np.int64], Held]:
+    """Training rows with their segments, and the held-back rows that judge.
+
+    Raises ValueError when too little is left to train on, or to judge by.
+    """
+    section, window = spec["data"], int(spec["features"]["window"])
+    period: timedelta = parse_duration(section["period"])
+    aligned = features.align(frame, section["time"], period)
+    rows = aligned.frame[section["channels"]].to_numpy(float)
+    teaches = aligned.frame["teaches"].to_numpy(bool)
+    tail = _tails(aligned.segments)
+    learn = teaches & ~tail
+    # Where rows are taken out a new segment begins, so that no window reaches across the hole.
+    borders = np.cumsum(np.diff(learn.astype(int), prepend=0) != 0)
+    segments = borders * (int(aligned.segments.max(initial=0)) + 1) + aligned.segments
+    if learn.sum() < 4 * window:
+        kept, total = int(learn.sum()), len(rows)
+        raise ValueError(f"{kept} of {total} rows may teach; a window of {window} needs {4 * window}")
+    label = section["label"]
+    truth = (
+        (aligned.frame[label] == 1).to_numpy(bool) if label in aligned.frame else np.zeros(len(rows), bool)
+    )
+    return rows[learn], segments[learn], _held(rows[tail], truth[tail], aligned.segments[tail], window, seed)
+
+
+def _tails(segments: NDArray[np.int64]) -> NDArray[np.bool_]:
+    tail = np.zeros(len(segments), bool)
+    for run in features.runs(len(segments), segments):
+        cut = run.stop - round((run.stop - run.start) * HELD_BACK)
+        tail[cut : run.stop] = True
+    return tail
+
+
+def _held(rows: Rows, truth: NDArray[np.bool_], segments: NDArray[np.int64], window: int, seed: int) -> Held:
+    if truth.sum() >= MIN_ANOMALIES:
+        return Held(rows, truth, segments, "labels")
+    injected, labels = injection.inject(rows, rate=0.1, seed=seed, window=window)
+    return Held(injected, labels | truth, segments, "injected")
+
+
+def fit(
+    algorithm: str,
+    rows: Rows,
+    segments: NDArray[np.int64],
+    spec: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    seed: int,
+) -> fitted.Fitted:
+    """Fit one candidate."""
+    return fitted.fit(
+        algorithm,
+        rows,
+        channels=tuple(spec["data"]["channels"]),
+        window=int(spec["features"]["window"]),
+        scaler=spec["features"]["scaler"],
+        segments=segments,
+        parameters=parameters,
+        seed=seed,
+    )
+
+
+def measure(model: fitted.Fitted, held: Held) -> dict[str, float | None]:
+    """Every figure of one model on the held-back rows, and what one window costs it in milliseconds."""
+    figures = metrics.report(model.score(held.rows, held.segments), held.labels, model.threshold)
+    return {**figures, "latency_ms": _latency(model, held.rows)}
+
+
+def _latency(model: fitted.Fitted, rows: Rows) -> float:
+    block = rows[: model.window]
+    model.score(block)
+    spent = []
+    for _ in range(LATENCY_SAMPLES):
+        begun = time.perf_counter()
+        model.score(block)
+        spent.append(time.perf_counter() - begun)
+    return float(np.median(spent) * 1000)

@@ -209,7 +209,7 @@ def _evenly(rows: Rows, most: int) -> Rows:
 
 def _root(squared: float) -> float:
     """The unbiased estimate of a squared distance may fall below 0."""
-    return max(squared, 0.0) ** 0.5
+    return float(np.sqrt(max(squared, 0.0)))
 
 
 def _moved_most(reference: Rows, rows: Rows, channels: tuple[str, ...]) -> tuple[str, ...]:

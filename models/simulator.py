@@ -94,7 +94,7 @@ def simulate(
     faults: Sequence[Fault] | float = 0.0,
     period_s: float = 1.0,
 ) -> pd.DataFrame:
-    """`rows` rows, one per `period_s` seconds: datetime, the eight CHANNELS, anomaly and changepoint (0 or 1).
+    """`rows` rows, one per `period_s` seconds: datetime, the eight CHANNELS, anomaly, changepoint (0 or 1).
 
     A number for `faults` is the share of rows under a fault, of kinds, lengths and severities drawn from
     `seed`. The rig starts warm. The same arguments give the same rows. Raises ValueError naming the argument.
@@ -196,7 +196,8 @@ def _plan(n: int, rate: float, rng: Generator) -> tuple[Fault, ...]:
 def _day(seconds: Series, start: datetime) -> Series:
     """-1 to 1 over the day, warmest at 15 h."""
     hours = start.hour + start.minute / 60 + (start.second + seconds) / 3600
-    return np.cos(2 * np.pi * (hours - 15) / 24)
+    swing: Series = np.cos(2 * np.pi * (hours - 15) / 24)
+    return swing
 
 
 def _noise(n: int, correlation: float, rng: Generator) -> Series:
@@ -209,16 +210,17 @@ def _noise(n: int, correlation: float, rng: Generator) -> Series:
 def _lag(target: Series, share: float) -> Series:
     """First-order lag, settled at its start: y[t] = y[t-1] + a (target[t] - y[t-1]), a = 1 - exp(-share)."""
     keep = float(np.exp(-share))
-    settled = target[: max(1, min(len(target), 60))].mean()
+    settled = float(target[: max(1, min(len(target), 60))].mean())
     return settled + _recursion((1 - keep) * (target - settled), keep)
 
 
 def _recursion(drive: Series, keep: float) -> Series:
     """y[t] = keep · y[t-1] + drive[t], as a convolution, so that it needs no loop."""
     size = 1 << (2 * len(drive)).bit_length()
-    memory = keep ** np.arange(len(drive), dtype=np.float64)
+    memory: Series = keep ** np.arange(len(drive), dtype=np.float64)
     both = np.fft.rfft(drive, size) * np.fft.rfft(memory, size)
-    return np.fft.irfft(both, size)[: len(drive)]
+    answer: Series = np.fft.irfft(both, size)[: len(drive)]
+    return answer
 
 
 def _check(rows: int, regime: str, period_s: float) -> None:

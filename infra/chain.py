@@ -67,11 +67,13 @@ def chain(events: Sequence[WireEvent], last: WireEvent) -> list[Link]:
 
 def promotion(events: Sequence[WireEvent], detector: str, revision: str) -> WireEvent | None:
     """The latest promotion of `revision`. A rollback only gives back what a promotion had given."""
-    for event in reversed(events):
-        if (event.attributes["type"], event.attributes.get("subject")) == (ModelPromoted.type, detector):
-            if orjson.loads(event.data or b"{}").get("revision") == revision:
-                return event
-    return None
+
+    def promotes(event: WireEvent) -> bool:
+        who = (event.attributes["type"], event.attributes.get("subject"))
+        data = orjson.loads(event.data or b"{}") if who == (ModelPromoted.type, detector) else {}
+        return bool(data.get("revision") == revision)
+
+    return next(filter(promotes, reversed(events)), None)
 
 
 _TOLD: Mapping[str, str] = {

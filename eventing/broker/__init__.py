@@ -2,5 +2,6 @@
 
 from .broker import Broker
 from .manifests import Destination
+from .senders import App
 
-__all__ = ["Broker", "Destination"]
+__all__ = ["App", "Broker", "Destination"]

@@ -20,7 +20,6 @@ from typing import Any
 import httpx
 import pandas as pd
 import psutil
-import yaml
 
 from homeostat.eventing.messages import (
     CanaryRolledBack,

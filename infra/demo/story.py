@@ -1,4 +1,4 @@
-"""The two stories that the demo can tell: a simulated pump rig, and SKAB's real one. Same acts, other rows."""
+"""The two stories of the demo: a simulated pump rig, and SKAB's real one. Same acts, other rows."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 import homeostat.eventing
-from homeostat.eventing.broker import Broker, Destination
+from homeostat.eventing.broker import App, Broker, Destination
 from homeostat.functions import FUNCTIONS
 
 from ..serve import function_app
@@ -103,7 +103,7 @@ class Home:
         )
         self.app = self._app()
 
-    def _subscriber(self, destination: Destination) -> object:
+    def _subscriber(self, destination: Destination) -> str | App:
         """Where a Trigger's subscriber lives on this machine: a mounted app, a URL, or a plain URI."""
         if destination.uri:
             return destination.uri

@@ -18,14 +18,20 @@ LATENCY_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 FAST_ERRORS = 5
 """So many errors above the allowed ratio need no minimum of requests: a broken canary goes at once."""
 
+MAX_RESTARTS = 3
+"""A server that ended this often by itself will not become sound: its canary is taken back."""
+
 
 @dataclass(frozen=True, slots=True)
 class CanaryFacts:
-    """What the host measured: is the canary ready, and both revisions' counters (None: not to be had)."""
+    """What the host measured: is the canary ready, both revisions' counters (None: not to be had), how often
+    the canary's server ended by itself, and why its artifact was refused, if it was."""
 
     ready: bool
     stable: RevisionFigures | None = None
     canary: RevisionFigures | None = None
+    restarts: int = 0
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +61,12 @@ def judge(
     if slow and normal and slow > max(normal * spec.max_latency_ratio, max_latency_ms):
         return Verdict("rollback", f"p99 {slow:g} ms against {normal:g} ms", figures)
     flags, expected = figures["canary_anomaly_rate"], figures["stable_anomaly_rate"]
-    if flags is None:
-        return Verdict("hold", "the canary's anomaly rate could not be measured", figures)
-    if expected is not None and flags - expected > spec.max_anomaly_increase:
+    if flags is not None and expected is not None and flags - expected > spec.max_anomaly_increase:
         return Verdict("rollback", f"anomaly rate {flags:.1%} against {expected:.1%}", figures)
+    sides = ("canary", "stable") if stable else ("canary",)
+    missing = [name for name, value in figures.items() if value is None and name.startswith(sides)]
+    if missing:
+        return Verdict("hold", f"could not be measured: {', '.join(missing)}", figures)
     return Verdict("advance", "no worse than stable" if stable else "serves without errors", figures)
 
 
@@ -76,22 +84,23 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 def increment(now: RevisionFigures, base: RevisionFigures) -> RevisionFigures:
-    """What the counters gained. Each one that fell was reset by a restart, so it counts from zero, as
-    Prometheus' `increase` does."""
+    """What the counters gained. One that fell was reset by a restart and counts from zero, as Prometheus'
+    `increase` does, and so do all that the same process counts: the router's (requests, errors, latency) and
+    the model server's (rows, anomalies)."""
     widest = max(len(now.latency), len(base.latency))
-    before, after = _padded(base.latency, widest), _padded(now.latency, widest)
-    reset = sum(after) < sum(before)
+    requests, errors, *latency = _gains(
+        (now.requests, now.errors, *_padded(now.latency, widest)),
+        (base.requests, base.errors, *_padded(base.latency, widest)),
+    )
+    rows, anomalies = _gains((now.rows, now.anomalies), (base.rows, base.anomalies))
     return RevisionFigures(
-        requests=_gain(now.requests, base.requests),
-        errors=_gain(now.errors, base.errors),
-        rows=_gain(now.rows, base.rows),
-        anomalies=_gain(now.anomalies, base.anomalies),
-        latency=after if reset else tuple(a - b for a, b in zip(after, before, strict=True)),
+        requests=requests, errors=errors, rows=rows, anomalies=anomalies, latency=tuple(latency)
     )
 
 
-def _gain(now: int, base: int) -> int:
-    return now - base if now >= base else now
+def _gains(now: tuple[int, ...], base: tuple[int, ...]) -> tuple[int, ...]:
+    gained = tuple(after - before for after, before in zip(now, base, strict=True))
+    return now if min(gained) < 0 else gained
 
 
 def _padded(counts: Sequence[int], width: int) -> tuple[int, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from homeostat.eventing.errors import Retry
 from homeostat.eventing.messages import (
     ApprovalGiven,
     CanaryAdvanced,
@@ -26,8 +25,8 @@ from homeostat.eventing.messages import (
 )
 
 from .approval import asks_in_suggest_mode
-from .canary import CanaryFacts, Verdict, increment, judge
-from .detector import Canary, Detector, DriftState, Message, Revision
+from .canary import MAX_RESTARTS, CanaryFacts, Verdict, increment, judge
+from .detector import Canary, Detector, DriftState, Message, Remember, Revision
 
 READY_WITHIN = timedelta(minutes=5)
 """A revision that does not load in this time never will."""
@@ -52,8 +51,11 @@ def decide(
 
 
 def _start(event: EvalPassed, detector: Detector) -> Iterable[Message]:
-    if detector.status.canary:
-        raise Retry(f"{detector.status.canary.revision.name} is still on trial", after=30)
+    judging = detector.status.judging
+    if judging is None or judging.run != event.run:
+        # A verdict that was given up or is told twice: only a candidate that is awaited gets traffic.
+        yield detector.remember(message=f"{event.run} passed its gates, but nobody waits for it")
+        return
     serving = detector.status.serving
     revision = Revision(
         name=event.run,
@@ -80,16 +82,16 @@ def _start(event: EvalPassed, detector: Detector) -> Iterable[Message]:
 
 
 def _look(canary: Canary, facts: CanaryFacts | None, detector: Detector) -> Iterable[Message]:
-    if facts is None or not facts.ready or facts.canary is None:
-        never_ready = canary.base_canary is None and detector.now - canary.started > READY_WITHIN
-        return _roll_back("it never became ready", canary, detector) if never_ready else ()
+    if facts and facts.refused:
+        return _roll_back(facts.refused, canary, detector)
+    if facts and facts.restarts >= MAX_RESTARTS:
+        return _roll_back(f"its server ended {facts.restarts} times", canary, detector)
+    if facts is None or not facts.ready:
+        return _wait_until_ready(canary, facts, detector)
+    if facts.canary is None or (facts.stable is None and detector.status.serving):
+        return ()
     if canary.base_canary is None:
-        begun = {
-            "base_stable": facts.stable,
-            "base_canary": facts.canary,
-            "step_started": detector.now,
-        }
-        return (detector.remember(canary=canary.model_copy(update=begun)),)
+        return (_begin_step(canary, detector, base_stable=facts.stable, base_canary=facts.canary),)
     verdict = judge(
         detector.spec.canary,
         detector.spec.gate.max_latency_ms,
@@ -101,6 +103,19 @@ def _look(canary: Canary, facts: CanaryFacts | None, detector: Detector) -> Iter
     if verdict.outcome == "hold" or detector.now - canary.step_started < detector.spec.canary.every:
         return ()
     return _advance(canary, verdict, detector)
+
+
+def _wait_until_ready(canary: Canary, facts: CanaryFacts | None, detector: Detector) -> Iterable[Message]:
+    """Its time to load begins anew when it stops serving: what died for good must not stay on trial."""
+    if canary.base_canary is not None:
+        return (_begin_step(canary, detector, base_stable=None, base_canary=None),) if facts else ()
+    if detector.now - canary.step_started > READY_WITHIN:
+        return _roll_back("it did not become ready", canary, detector)
+    return ()
+
+
+def _begin_step(canary: Canary, detector: Detector, **step: object) -> Remember:
+    return detector.remember(canary=canary.model_copy(update={**step, "step_started": detector.now}))
 
 
 def _advance(canary: Canary, verdict: Verdict, detector: Detector) -> Iterable[Message]:

@@ -50,6 +50,8 @@ async def canary_facts(
             ready=serving.ready(detector, revision),
             canary=await figures(revision),
             stable=await figures(stable) if stable else None,
+            restarts=serving.restarts(detector, revision),
+            refused=serving.refused(detector, revision),
         )
 
 

@@ -143,6 +143,16 @@ class Serving:
         server = self._servers.get((detector, revision))
         return server.url if server and server.ready else None
 
+    def restarts(self, detector: str, revision: str) -> int:
+        """How often the revision's server ended by itself, since the home started."""
+        server = self._servers.get((detector, revision))
+        return server.restarts if server else 0
+
+    def refused(self, detector: str, revision: str) -> str:
+        """Why the revision's artifact cannot be served; empty when it can, as far as is known."""
+        server = self._servers.get((detector, revision))
+        return server.condition.message if server and server.condition.phase is Phase.FAILED else ""
+
     def conditions(self) -> Mapping[Key, Condition]:
         return {key: server.condition for key, server in self._servers.items()}
 

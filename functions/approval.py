@@ -11,9 +11,20 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from homeostat.eventing import codec
-from homeostat.eventing.messages import COMMANDS, ApprovalGiven, ApprovalRequested, Command, Event
+from homeostat.eventing.messages import (
+    COMMANDS,
+    ApprovalGiven,
+    ApprovalRequested,
+    Command,
+    Event,
+    Promote,
+    RollBack,
+    ShiftTraffic,
+    StartCanary,
+    StartTraining,
+)
 
-from .detector import Detector, Held, Message
+from .detector import Detector, Held, Message, Remember
 
 P = ParamSpec("P")
 Decide = Callable[Concatenate[Event, Detector, P], Iterable[Message]]
@@ -31,8 +42,10 @@ def asks_in_suggest_mode(
                 return _approved(function, decide, event, detector, *facts)
             messages = list(decide(event, detector, *facts))
             commands = [one for one in messages if isinstance(one, COMMANDS)]
-            if detector.spec.mode == "act" or not commands:
+            if not commands:
                 return messages
+            if detector.spec.mode == "act":
+                return [_without_questions(function, one) for one in messages]
             return _ask(function, event, detector, commands)
 
         return decision
@@ -40,10 +53,33 @@ def asks_in_suggest_mode(
     return wrapper
 
 
+def tell(command: Command) -> str:
+    """A command as people approve it: what is done to which run or revision. The rows that a training reads
+    may still grow while the question stands."""
+    match command:
+        case StartTraining():
+            return f"StartTraining {command.run}"
+        case StartCanary() | ShiftTraffic():
+            return f"{type(command).__name__} {command.revision} to {command.percent} %"
+        case RollBack():
+            return f"RollBack {command.revision} to {command.restore or 'nothing'}"
+        case Promote():
+            return f"Promote {command.revision}"
+
+
+def _without_questions(function: str, message: Message) -> Message:
+    """Acting answers whatever the function asked before its mode was changed."""
+    if not isinstance(message, Remember):
+        return message
+    held = tuple(one for one in message.status.held if one.function != function)
+    return Remember(message.status.model_copy(update={"held": held}))
+
+
 def _ask(function: str, event: Event, detector: Detector, commands: list[Command]) -> Iterable[Message]:
-    wanted = tuple(map(repr, commands))
+    wanted = tuple(map(tell, commands))
     held = detector.status.held
     if any(one.function == function and one.commands == wanted for one in held):
+        yield detector.remember()
         return
     request = Held(
         id=codec.identity(detector.cause.id, function, detector.name, 0),
@@ -53,8 +89,9 @@ def _ask(function: str, event: Event, detector: Detector, commands: list[Command
         data=codec.data(event),
         cause=detector.cause,
     )
-    # One question at a time per function: a newer intent replaces the one that it made stale.
-    others = tuple(one for one in held if one.function != function)
+    # One question at a time per function and kind of event: a newer intent replaces the one that it made
+    # stale. What people want (a rollback) does not make stale what the loop waits for (a canary).
+    others = tuple(one for one in held if (one.function, one.type) != (function, event.type))
     yield detector.remember(held=(*others, request), message=f"waits for approval of {', '.join(wanted)}")
     yield ApprovalRequested(function=function, commands=wanted)
 

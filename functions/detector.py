@@ -146,6 +146,13 @@ class Run(_Model):
     cause: Cause
 
 
+class Judging(_Model):
+    """The run whose candidate passed its gates and waits for its canary."""
+
+    run: str
+    since: datetime
+
+
 class Revision(_Model):
     """A model that serves or served: an immutable artifact under a name."""
 
@@ -213,7 +220,7 @@ class Status(_Model):
     starts: tuple[datetime, ...] = ()
     waiting: Waiting | None = None
     run: Run | None = None
-    judging: str | None = None
+    judging: Judging | None = None
     canary: Canary | None = None
     serving: Revision | None = None
     previous: Revision | None = None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from homeostat.eventing.messages import EvalFailed, EvalPassed, Gate, TrainingCompleted
 
-from .detector import Detector, Message
+from .detector import Detector, Judging, Message
 
 
 def decide(event: TrainingCompleted, detector: Detector) -> Iterable[Message]:
@@ -23,7 +23,7 @@ def decide(event: TrainingCompleted, detector: Detector) -> Iterable[Message]:
     verdict = EvalFailed if failed else EvalPassed
     yield detector.remember(
         run=None,
-        judging=None if failed else event.run,
+        judging=None if failed else Judging(run=event.run, since=detector.now),
         drift=detector.status.drift.unlatched() if failed else detector.status.drift,
         message=f"{event.run}: " + ("; ".join(map(tell, failed)) if failed else "every gate passed"),
     )

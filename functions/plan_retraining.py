@@ -17,6 +17,7 @@ from homeostat.eventing.messages import (
     CanaryTick,
     DriftDetected,
     EvalFailed,
+    EvalPassed,
     ModelPromoted,
     StartTraining,
     TrainingFailed,
@@ -32,7 +33,6 @@ MAX_DEBOUNCE = 10
 STRENGTH = {"data": 0, "drift": 1, "hand": 2}
 
 
-@asks_in_suggest_mode("plan-retraining")
 def decide(
     event: TrainingRequested
     | DriftDetected
@@ -44,9 +44,18 @@ def decide(
     | CanaryTick,
     detector: Detector,
 ) -> Iterable[Message]:
-    detector = detector.model_copy(update={"status": _settled(event, detector)})
-    waiting = merge(detector.status.waiting, _wish(event, detector))
-    if waiting is None or is_moot(waiting, detector):
+    """Take in what the event says, then look at the wish that waits, whatever woke us."""
+    status = _settled(event, detector)
+    # A wish that was answered in the meantime must not take a new one with it.
+    waiting = merge(still_true(status.waiting, detector), _wish(event, detector))
+    knowing = detector.model_copy(update={"status": status.model_copy(update={"waiting": waiting})})
+    return _look(event if isinstance(event, ApprovalGiven) else CanaryTick(), knowing)
+
+
+@asks_in_suggest_mode("plan-retraining")
+def _look(event: ApprovalGiven | CanaryTick, detector: Detector) -> Iterable[Message]:
+    waiting = still_true(detector.status.waiting, detector)
+    if waiting is None:
         yield detector.remember(waiting=None)
         return
     reason = blocked(waiting, detector)
@@ -57,17 +66,23 @@ def decide(
 
 
 def _settled(event: object, detector: Detector) -> Status:
-    """The status without a run that failed, or that nobody has heard of for twice its time."""
-    run = detector.status.run
-    if run is None:
-        return detector.status
-    if isinstance(event, TrainingFailed) and event.run == run.name:
-        message = f"training failed at {event.step or 'start'}: {event.error[:200]}"
-        unlatched = detector.status.drift.unlatched()
-        return detector.status.model_copy(update={"run": None, "drift": unlatched, "message": message})
-    if detector.now - run.started > 2 * detector.spec.retrain.timeout:
-        return detector.status.model_copy(update={"run": None, "message": f"run {run.name} was lost"})
-    return detector.status
+    """The status without a run that failed, and without an episode that stands still: a run, or a verdict on
+    its candidate, that nobody has heard of for twice its time."""
+    status, lost = detector.status, detector.now - 2 * detector.spec.retrain.timeout
+    if isinstance(event, TrainingFailed) and status.run and event.run == status.run.name:
+        return _without_run(f"training failed at {event.step or 'start'}: {event.error[:200]}", status)
+    if status.run and status.run.started < lost:
+        return _without_run(f"run {status.run.name} was lost", status)
+    asked = detector.spec.mode == "suggest" and any(one.type == EvalPassed.type for one in status.held)
+    if status.judging and status.judging.since < lost and not asked:
+        return _without_run(f"the candidate of {status.judging.run} was lost", status)
+    return status
+
+
+def _without_run(message: str, status: Status) -> Status:
+    """Drift that such a run should have answered may be reported again."""
+    drift = status.drift.unlatched()
+    return status.model_copy(update={"run": None, "judging": None, "drift": drift, "message": message})
 
 
 def _wish(event: object, detector: Detector) -> Waiting | None:
@@ -84,7 +99,9 @@ def _wish(event: object, detector: Detector) -> Waiting | None:
             force=event.force,
             cause=detector.cause,
         )
-    if isinstance(event, DriftDetected):
+    serving = detector.status.serving
+    # Drift that arrives after its revision was replaced says nothing about the one that serves now.
+    if isinstance(event, DriftDetected) and (serving is None or serving.name == event.revision):
         channels = f" in {', '.join(event.channels)}" if event.channels else ""
         return Waiting(
             trigger="drift",
@@ -102,11 +119,11 @@ def merge(first: Waiting | None, later: Waiting | None) -> Waiting | None:
     if first is None or later is None:
         return first or later
     strong = max(first, later, key=lambda one: STRENGTH[one.trigger])
-    longest = first.since + MAX_DEBOUNCE * max(first.not_before - first.since, timedelta(0))
+    longest = first.since + MAX_DEBOUNCE * (later.not_before - later.since)
     return strong.model_copy(
         update={
             "since": first.since if strong.trigger == first.trigger else strong.since,
-            "not_before": later.not_before if later.force else min(later.not_before, longest),
+            "not_before": max(first.not_before, min(later.not_before, longest)),
             "candidates": later.candidates or first.candidates,
             "parameters": later.parameters or first.parameters,
             "force": first.force or later.force,
@@ -114,14 +131,20 @@ def merge(first: Waiting | None, later: Waiting | None) -> Waiting | None:
     )
 
 
-def is_moot(waiting: Waiting, detector: Detector) -> bool:
-    """Look at the level again: does what was wished for still need doing?"""
-    if waiting.force or waiting.trigger == "hand":
-        return False
-    serving = detector.status.serving
+def still_true(waiting: Waiting | None, detector: Detector) -> Waiting | None:
+    """Look at the level again: what is left of the wish, if it still needs doing?"""
+    if waiting is None or waiting.force or waiting.trigger == "hand":
+        return waiting
+    status = detector.status
+    promoted = status.serving.promoted if status.serving else None
+    if waiting.trigger == "drift" and not (promoted and promoted > waiting.since):
+        return waiting
+    if status.new_rows < detector.spec.retrain.min_new_rows:
+        return None
+    # Drift that a promotion answered may have swallowed a request for the rows that came since.
     if waiting.trigger == "drift":
-        return bool(serving and serving.promoted and serving.promoted > waiting.since)
-    return detector.status.new_rows < detector.spec.retrain.min_new_rows
+        return waiting.model_copy(update={"trigger": "data", "reason": f"{status.new_rows} new rows"})
+    return waiting
 
 
 def blocked(waiting: Waiting, detector: Detector) -> str | None:
@@ -131,10 +154,12 @@ def blocked(waiting: Waiting, detector: Detector) -> str | None:
         return f"the last candidate is not settled ({status.phase.lower()})"
     if not status.batches:
         return "no data has landed yet"
-    if waiting.trigger == "drift" and status.new_rows < retrain.min_drift_rows:
-        return f"{status.new_rows} of {retrain.min_drift_rows} new rows have landed since the last run"
     if waiting.force:
         return None
+    # So many would do for a request of their own; drift beside them must not make them wait.
+    needed = min(retrain.min_drift_rows, retrain.min_new_rows)
+    if waiting.trigger == "drift" and status.new_rows < needed:
+        return f"{status.new_rows} of {needed} new rows have landed since the last run"
     if now < waiting.not_before:
         return f"debounced until {waiting.not_before:%H:%M:%S}"
     if status.starts and now < status.starts[-1] + retrain.cooldown:

@@ -88,15 +88,17 @@ def _look(canary: Canary, facts: CanaryFacts | None, detector: Detector) -> Iter
         return _roll_back(f"its server ended {facts.restarts} times", canary, detector)
     if facts is None or not facts.ready:
         return _wait_until_ready(canary, facts, detector)
-    if facts.canary is None or (facts.stable is None and detector.status.serving):
+    # Beside a canary that takes all traffic, a stable revision has none to compare with.
+    stable = facts.stable if canary.percent < 100 else None
+    if facts.canary is None or (stable is None and canary.percent < 100):
         return ()
     if canary.base_canary is None:
-        return (_begin_step(canary, detector, base_stable=facts.stable, base_canary=facts.canary),)
+        return (_begin_step(canary, detector, base_stable=stable, base_canary=facts.canary),)
     verdict = judge(
         detector.spec.canary,
         detector.spec.gate.max_latency_ms,
         increment(facts.canary, canary.base_canary),
-        increment(facts.stable, canary.base_stable) if facts.stable and canary.base_stable else None,
+        increment(stable, canary.base_stable) if stable and canary.base_stable else None,
     )
     if verdict.outcome == "rollback":
         return _roll_back(verdict.reason, canary, detector, verdict)

@@ -62,8 +62,14 @@ async def handle(function: str, event: WireEvent, host: Host) -> None:
         types = ", ".join(kind.type for kind in functions.wakes_on(decide))
         raise Reject(Fault("type", shown(context.type), f"{function} wakes on {types}"))
     key = " ".join((*event.key, function))
-    for name in _spoken_of(message, context, host):
-        await _handle_for(function, name, key, message, context, host)
+    names = _spoken_of(message, context, host)
+    each = [_handle_for(function, name, key, message, context, host) for name in names]
+    # Every detector gets its turn, whatever goes wrong with another one.
+    ends = await asyncio.gather(*each, return_exceptions=True)
+    failures = [end for end in ends if isinstance(end, BaseException)]
+    # Sent again, the event is looked at once more by those that failed: never dead-lettered for one refusal.
+    for failure in sorted(failures, key=lambda one: isinstance(one, Reject)):
+        raise failure
 
 
 def _spoken_of(message: Event, context: codec.Context, host: Host) -> list[str]:

@@ -18,19 +18,19 @@ def unpack(text: str) -> dict[str, Any]:
     return dict(json.loads(base64.b64decode(text, validate=True)))
 
 
-def best(evaluations: Sequence[Mapping[str, Any]], metric: str) -> Mapping[str, Any]:
-    """The candidate with the highest `metric`; one that could not be measured comes last.
-
-    Raises ValueError when there is none at all.
+def best(evaluations: Sequence[Mapping[str, Any]], gate: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The candidate with the highest `gate.metric` among those within the false-alarm budget; when none is,
+    among all. One that could not be measured comes last. Raises ValueError when there is none at all.
     """
     if not evaluations:
         raise ValueError("no candidate was fitted: name at least one in spec.candidates")
 
-    def measured(one: Mapping[str, Any]) -> float:
-        value = one["metrics"].get(metric)
-        return float("-inf") if value is None else float(value)
+    def rank(one: Mapping[str, Any]) -> tuple[bool, float]:
+        alarms, value = one["metrics"].get("false_alarm_rate"), one["metrics"].get(gate["metric"])
+        affordable = alarms is not None and alarms <= gate["max_false_alarm_rate"]
+        return affordable, float("-inf") if value is None else float(value)
 
-    return max(evaluations, key=measured)
+    return max(evaluations, key=rank)
 
 
 def completed(

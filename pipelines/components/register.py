@@ -26,7 +26,7 @@ def register(
     from homeostat.pipelines.selection import best, completed, unpack
 
     found = [unpack(one) for one in evaluations]
-    chosen = best(found, json.loads(spec)["gate"]["metric"])
+    chosen = best(found, json.loads(spec)["gate"])
     version = register_once(
         tracking_uri,
         Registration(

@@ -23,8 +23,9 @@ from homeostat.models import artifact, data, features, fitted, injection, metric
 
 HELD_BACK = 0.3
 """The share of each segment, its tail, that judges candidates."""
-MIN_ANOMALIES = 10
-"""Fewer labelled anomalous rows than this cannot tell a good candidate from a poor one."""
+MIN_ANOMALIES = 30
+MIN_EVENTS = 3
+"""Fewer labelled anomalous rows, or ranges of them, cannot tell a good candidate from a poor one."""
 CREDIBLE = 0.5
 """A champion that flags more than this share of the unlabelled rows knows another world."""
 LATENCY_SAMPLES = 30
@@ -131,7 +132,8 @@ def _tails(segments: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _held(rows: Rows, truth: NDArray[np.bool_], segments: NDArray[np.int64], window: int, seed: int) -> Held:
-    if truth.sum() >= MIN_ANOMALIES:
+    events = int((np.diff(truth.astype(int), prepend=0) == 1).sum())
+    if truth.sum() >= MIN_ANOMALIES and events >= MIN_EVENTS:
         return Held(rows, truth, segments, "labels")
     injected, labels = injection.inject(rows, rate=0.1, seed=seed, window=window)
     return Held(injected, labels | truth, segments, "injected")

@@ -77,10 +77,10 @@ def simulated() -> Story:
 
     return Story(
         title="a simulated pump rig, rebuilt after a month",
-        first=[rows(3000, "commissioned", 2 * i, 10 + i, 0.05) for i in range(2)],
+        first=[rows(4000, "commissioned", 2 * i, 10 + i, 0.1) for i in range(2)],
         calm=rows(6000, "commissioned", 24, 20),
         shifted=rows(12000, "rebuilt", 24 * 31, 30),
-        second=[rows(2000, "rebuilt", 24 * 31 + i, 40 + i, 0.05) for i in range(2)],
+        second=[rows(3000, "rebuilt", 24 * 31 + i, 40 + i, 0.1) for i in range(2)],
         later=[rows(4000, "rebuilt", 24 * 33 + 2 * i, 50 + i, 0.1) for i in range(2)],
         gate={"min": 0.4, "max_false_alarm_rate": 0.25},
     )

@@ -115,6 +115,7 @@ class _Play:
         self.traffic = Traffic(settings.url)
         self.seconds: dict[str, float] = {}
         self.uris: dict[str, str] = {}
+        self.algorithm = ""
 
     def acts(self, stack: contextlib.ExitStack) -> dict[str, Any]:
         begun = time.monotonic()
@@ -169,10 +170,11 @@ class _Play:
         self.watch.wait_for(EvalPassed, TRAINING_TIMEOUT, unless=(EvalFailed, TrainingFailed))
         promoted = self.watch.wait_for(ModelPromoted, ROLLOUT_TIMEOUT, unless=(CanaryRolledBack,))
         self.uris["fresh"] = str(promoted.data["uri"])
+        self.algorithm = str(promoted.data["algorithm"])
 
     def failing_canary(self) -> None:
         self.watch.act("Another candidate passes its gates, but its server keeps dying: rolled back")
-        self._train("a second opinion", {"isolation-forest": {"trees": 120}})
+        self._train("a second opinion", {self.algorithm: {}})
         canary = self.watch.wait_for(CanaryStarted, TRAINING_TIMEOUT, unless=(EvalFailed, TrainingFailed))
         self._kill_until_rolled_back(str(canary.data["revision"]))
 

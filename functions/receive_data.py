@@ -41,7 +41,7 @@ def newest(batches: list[Batch], max_rows: int) -> tuple[Batch, ...]:
     """The newest batches, oldest first, that together hold `max_rows`; the one that crosses it stays."""
     kept: list[Batch] = []
     rows = 0
-    for batch in sorted(batches, key=lambda one: one.landed, reverse=True)[:MAX_BATCHES]:
+    for batch in reversed(sorted(batches, key=lambda one: one.landed)[-MAX_BATCHES:]):
         if rows >= max_rows:
             break
         kept.append(batch)

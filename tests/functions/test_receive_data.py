@@ -64,6 +64,12 @@ def test_the_newest_batches_win_and_the_one_that_crosses_the_limit_stays() -> No
     assert [one.uri[-5] for one in newest(batches, 100)] == ["2", "3", "4"]
 
 
+def test_batches_that_landed_together_keep_their_order_and_the_last_one_wins() -> None:
+    batches = [batch(f"{n}.csv", rows=40) for n in range(4)]
+    assert newest(batches, 1000) == tuple(batches)
+    assert newest(batches, 40) == tuple(batches[3:])
+
+
 def test_a_status_keeps_a_bounded_number_of_batches() -> None:
     batches = [batch(f"{n}.csv", rows=1, landed=NOON + n * MINUTE) for n in range(MAX_BATCHES + 5)]
     assert newest(batches, 10**9) == tuple(batches[5:])

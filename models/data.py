@@ -32,7 +32,8 @@ _MAX_DUPLICATES = 0.5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What a file holds: usable rows, their first and last time (UTC), rows `dropped` because a number or the
-    time was missing, rows dropped as `duplicates` of a later one's time, and all column names."""
+    time was missing, rows dropped as `duplicates` of a later one's time, all column names, and the
+    `fingerprint` of the usable rows."""
 
     rows: int
     first: datetime
@@ -40,6 +41,7 @@ class Facts:
     dropped: int
     duplicates: int
     columns: tuple[str, ...]
+    fingerprint: str
 
 
 def read(
@@ -237,6 +239,7 @@ def _usable(
         dropped=dropped,
         duplicates=duplicates,
         columns=columns,
+        fingerprint=fingerprint(single),
     )
 
 

@@ -23,7 +23,7 @@ from .features import Scaler
 Test = Literal["mmd", "ks"]
 Rows = NDArray[np.float32]
 
-_REFERENCE_ROWS = 400  # of at most 2,000; neighbours say the same, and the cost grows with the square
+_REFERENCE_ROWS = 400  # of at most 2,000; neighbours say the same, and MMD's cost grows with the square
 _WINDOW_ROWS = 200
 _LEAST_REFERENCE = 30
 _LEAST_ROWS = 10
@@ -36,8 +36,9 @@ _MMD_MARGIN = 5.0
 _MMD_LEAST_MOVE = 3.0  # units of scale, in one channel
 _MMD_MOST = 1.0  # two distributions with nothing in common are 1.41 apart
 
-# KS: bounded by 1 and soon saturated, so the margin is smaller and ends halfway to 1.
-_KS_MARGIN = 2.0
+# KS, averaged over channels: bounded by 1 and soon saturated, so the margin is smaller and ends halfway to 1.
+# It is blunter than MMD: one channel among many must leave its old range altogether.
+_KS_MARGIN = 2.5
 _KS_LEAST = 0.1
 
 

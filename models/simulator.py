@@ -39,7 +39,7 @@ CHANNELS = (
 MAINS = 230.0  # V
 AIR, AIR_SWING = 22.0, 0.3  # °C, and how far the day moves it either way
 CURVE = 1.0  # A, the pump curve's fall
-MOTOR_LAG, WATER_LAG, AIR_LAG, LOAD_LAG = 300.0, 120.0, 600.0, 8.0  # s
+MOTOR_LAG, WATER_LAG, AIR_LAG, LOAD_LAG = 90.0, 45.0, 600.0, 8.0  # s
 LOAD_WANDER = 0.004  # standard deviation of the speed ratio
 NOISE: Mapping[str, tuple[float, float]] = {  # standard deviation, correlation from row to row
     "Accelerometer1RMS": (0.004, 0.6),
@@ -100,8 +100,9 @@ def simulate(
     `seed`. The rig starts warm. The same arguments give the same rows. Raises ValueError naming the argument.
     """
     _check(rows, regime, period_s)
-    rng = np.random.default_rng(seed)
-    planned = _plan(rows, float(faults), rng) if isinstance(faults, int | float) else tuple(faults)
+    # Two streams, so that the rows outside of faults are the same with and without them.
+    planner, rng = np.random.default_rng(seed).spawn(2)
+    planned = _plan(rows, float(faults), planner) if isinstance(faults, int | float) else tuple(faults)
     for fault in planned:
         _check_fault(fault, rows)
     seconds = np.arange(rows) * period_s

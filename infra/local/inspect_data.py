@@ -1,51 +1,63 @@
-"""Look at an object that landed: is it whole, may it be read, and what does it hold?"""
+"""Look at an object that was announced, before anything trains on it."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from homeostat.eventing.errors import Fault, Reject, Retry, shown
+from homeostat.eventing.errors import Fault, Reject, Retry
 from homeostat.eventing.messages import DataLanded
 from homeostat.functions.detector import Batch, Spec
 from homeostat.models.data import inspect
-from homeostat.models.storage import DataError, size_of
+from homeostat.models.storage import MAX_BYTES, DataError, shown_size, size_of
 
-NOT_YET_SECONDS = 2.0
+_ARRIVING = 5.0  # seconds until an object that is announced too early is looked at again
 
 
-def inspect_batch(event: DataLanded, spec: Spec, now: datetime, max_bytes: int) -> Batch:
-    """The batch, read and checked against the Detector's data section.
+def inspect_batch(event: DataLanded, spec: Spec, now: datetime, max_bytes: int = MAX_BYTES) -> Batch:
+    """The batch that the object holds. Reads it whole: call it in a thread.
 
-    Raises Reject with every fault of the data, Retry while the object is not there or still grows.
+    Only objects under the Detector's `data.uri` are opened. Raises Reject with every fault of the object, and
+    Retry while it is not there or has another size than announced: some stores announce an object before it
+    is complete (Azure with hierarchical namespaces, Ceph's multipart uploads).
     """
-    data = spec.data
+    root = spec.data.uri
     try:
-        size = size_of(event.uri, root=data.uri)
-        if event.size is not None and size < event.size:
-            raise Retry(f"{event.uri} holds {size} of {event.size} bytes", after=NOT_YET_SECONDS)
+        _check_size(event, root, max_bytes)
         facts = inspect(
             event.uri,
-            time=data.time,
-            channels=data.channels,
-            label=data.label,
-            root=data.uri,
+            time=spec.data.time,
+            channels=spec.data.channels,
+            label=spec.data.label,
+            root=root,
             max_bytes=max_bytes,
         )
     except DataError as error:
-        raise Reject([Fault(one.field, one.value, one.mend) for one in error.faults]) from None
+        raise Reject(Fault(_field(one.field), one.value, one.mend) for one in error.faults) from None
     except FileNotFoundError:
-        raise Retry(f"there is no {event.uri} (yet)", after=NOT_YET_SECONDS) from None
-    except PermissionError as error:
-        raise Reject(Fault("uri", shown(event.uri), f"cannot be read: {error.strerror}")) from None
+        raise Retry(f"{event.uri} is not there yet", after=_ARRIVING) from None
     except OSError as error:
-        raise Retry(f"{event.uri}: {error}", after=NOT_YET_SECONDS) from None
+        raise Retry(f"{event.uri} cannot be read now: {error}", after=_ARRIVING) from error
     return Batch(
         uri=event.uri,
-        # Without a version from the store, the size tells at least some changes apart.
-        etag=event.etag or f"{size} bytes",
+        # A store that tells no version is known by the rows.
+        etag=event.etag or facts.fingerprint,
         rows=facts.rows,
         sequencer=event.sequencer,
         first=facts.first,
         last=facts.last,
         landed=now,
     )
+
+
+def _check_size(event: DataLanded, root: str, limit: int) -> None:
+    """What is announced as too large is refused at once, however much of it has arrived."""
+    if event.size is not None and event.size > limit:
+        mend = f"split the file or raise HOMEOSTAT_MAX_OBJECT_BYTES (now {shown_size(limit)})"
+        raise Reject(Fault("data.size", f"{event.size} ({shown_size(event.size)})", mend))
+    size = size_of(event.uri, root=root)
+    if event.size is not None and size is not None and size != event.size:
+        raise Retry(f"{event.uri} has {size} of the announced {event.size} bytes", after=_ARRIVING)
+
+
+def _field(name: str) -> str:
+    return f"data.{name}" if name == "uri" else name

@@ -1,0 +1,118 @@
+"""Typed messages: faults by field, stable identity, causes cited, loops cut."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from datetime import UTC, datetime
+from typing import Any, get_type_hints
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from homeostat.eventing import codec
+from homeostat.eventing.errors import Reject
+from homeostat.eventing.messages import EVENTS, DriftDetected, Event, TrainingRequested
+from homeostat.eventing.wire import WireEvent
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+CAUSE = codec.Context(id="c", source="/s", type="t", subject="pump", correlationid="first", hops=3)
+
+
+def wire(data: bytes, **attributes: str) -> WireEvent:
+    core = {"id": "1", "source": "/s", "specversion": "1.0", "type": TrainingRequested.type}
+    return WireEvent({**core, **attributes}, data)
+
+
+@pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
+def test_every_event_survives_the_wire(kind: type[Event]) -> None:
+    @given(st.builds(kind, **{name: _finite(hint) for name, hint in _fields(kind).items()}))
+    def survives(message: Event) -> None:
+        sent = codec.announce(message, id="2", source="/s", subject="pump", cause=CAUSE, now=NOW)
+        read, context = codec.parse(sent)
+        assert read == message
+        assert (context.causationid, context.correlationid, context.hops) == ("c", "first", 4)
+
+    survives()
+
+
+def _fields(kind: type[Event]) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def _finite(hint: Any) -> Any:
+    """JSON has no NaN, and integers beyond 64 bits are nobody's figures."""
+    if "Any" in str(hint):
+        return st.just({}) if "Mapping" in str(hint) else st.none()
+    numbers = st.floats(allow_nan=False, allow_infinity=False)
+    with_numbers = {float: numbers, int: st.integers(-(2**53), 2**53)}
+    if hint in with_numbers:
+        return with_numbers[hint]
+    if hint == float | None:
+        return st.none() | numbers
+    if hint == int | None:
+        return st.none() | st.integers(0, 2**53)
+    if "Mapping" in str(hint) and "Mapping[str, collections" not in str(hint):
+        return st.dictionaries(st.text(max_size=5), st.none() | numbers, max_size=3)
+    if "Mapping" in str(hint):
+        return st.just({})
+    if "Gate" in str(hint):
+        return st.just(())
+    return st.from_type(hint)
+
+
+def test_faults_are_told_by_field_all_at_once() -> None:
+    with pytest.raises(Reject) as refused:
+        codec.parse(wire(b'{"force": "perhaps", "candidates": 7}'))
+    assert {fault.field for fault in refused.value.faults} == {"data.force", "data.candidates"}
+
+
+@pytest.mark.parametrize("data", [b"[]", b"3", b"{", b"\xff"])
+def test_data_that_is_no_object_is_refused(data: bytes) -> None:
+    with pytest.raises(Reject, match="data"):
+        codec.parse(wire(data))
+
+
+def test_an_unknown_type_is_told_beside_the_known() -> None:
+    with pytest.raises(Reject, match=r"dev\.homeostat\.data\.landed"):
+        codec.parse(wire(b"{}", type="dev.homeostat.data.lande"))
+
+
+@pytest.mark.parametrize("hops", ["65", "-1", "many"])
+def test_a_chain_that_became_a_loop_is_cut(hops: str) -> None:
+    with pytest.raises(Reject, match="hops"):
+        codec.parse(wire(b"{}", hops=hops))
+
+
+def test_the_same_decision_gives_the_same_id_and_another_place_another() -> None:
+    one = codec.identity("c", "detect-drift", "pump", 0)
+    assert one == codec.identity("c", "detect-drift", "pump", 0)
+    others = {codec.identity("c", "detect-drift", "pump", 1), codec.identity("c", "detect-drift", "fan", 0)}
+    assert one not in others
+
+
+def test_a_figure_that_is_no_number_travels_as_null() -> None:
+    drift = DriftDetected(
+        test="mmd", statistic=1.0, threshold=0.5, p_value=math.nan, consecutive=3, window=9, revision="r"
+    )
+    assert codec.data(drift)["p_value"] is None
+
+
+def test_kserves_events_name_their_detector_in_their_own_extension() -> None:
+    kserve = wire(b"{}", type="org.kubeflow.serving.inference.request", inferenceservicename="pump")
+    assert codec.parse(kserve)[1].subject == "pump"
+
+
+def test_an_event_without_correlation_starts_one() -> None:
+    assert codec.parse(wire(b"{}"))[1].correlationid == "1"
+
+
+@pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
+def test_the_rendered_schemas_are_fresh(kind: type[Event]) -> None:
+    from homeostat.eventing.schemas import FOLDER
+
+    rendered = orjson.loads((FOLDER / f"{kind.type}.json").read_bytes())
+    assert rendered == codec.schema(kind), "run `make compile`"

@@ -56,6 +56,7 @@ def closing(
         "requests": {
             "sent": traffic.sent,
             "failed": traffic.failed,
+            "before_the_first_revision": traffic.early,
             "by_revision": dict(traffic.by_revision),
         },
         "seconds": dict(seconds),
@@ -115,4 +116,5 @@ def show(document: Mapping[str, Any], console: Console) -> None:
         table.add_row(stage, f"{seconds:.1f}")
     console.print(table)
     requests = document["requests"]
-    console.print(f"{requests['sent']} requests were sent, {requests['failed']} failed.")
+    served = requests["sent"] - requests["before_the_first_revision"]
+    console.print(f"{served} requests were sent to a serving revision, {requests['failed']} failed.")

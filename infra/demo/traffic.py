@@ -17,11 +17,13 @@ ROWS = 10
 
 
 class Traffic:
-    """Sends until it is stopped. `failed` counts what the plant would have noticed: anything but 200."""
+    """Sends until it is stopped. `failed` counts what the plant would have noticed: anything but 200 once
+    something served; `early` counts what came before."""
 
     def __init__(self, url: str) -> None:
         self.sent = 0
         self.failed = 0
+        self.early = 0
         self.by_revision: Counter[str] = Counter()
         self.anomalies: Counter[str] = Counter()
         self._url = f"{url}/serving/{DETECTOR}/v1/models/{DETECTOR}:predict"
@@ -63,6 +65,10 @@ class Traffic:
             answer = client.post(self._url, json={"instances": self._block()})
         except httpx.TransportError:
             self.failed += 1
+            return
+        if answer.status_code == 503 and not self.by_revision:
+            # Nothing serves yet, and the router said so.
+            self.early += 1
             return
         if answer.status_code != 200:
             self.failed += 1

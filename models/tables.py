@@ -54,13 +54,14 @@ def _fields(header: str, sign: str) -> list[str]:
 def _csv_chunks(content: bytes, sign: str, names: list[str]) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    # Exact floats, so that the fingerprint does not depend on the format.
-    options: dict[str, Any] = {"float_precision": "round_trip", "chunksize": _CHUNK, "index_col": False}
+    # Exact floats, so that the fingerprint does not depend on the format. All columns are parsed, although
+    # few are kept: with `usecols` pandas would cut rows that have too many fields, and decimal commas shift.
+    options: dict[str, Any] = {"float_precision": "round_trip", "chunksize": _CHUNK, "low_memory": False}
     try:
-        with pd.read_csv(
-            io.BytesIO(content), sep=sign, usecols=names, encoding="utf-8-sig", **options
-        ) as chunks:
+        with pd.read_csv(io.BytesIO(content), sep=sign, encoding="utf-8-sig", **options) as chunks:
             for chunk in chunks:
+                if not isinstance(chunk.index, pd.RangeIndex):  # the first fields became an index
+                    raise ValueError("the first rows have more fields than the header")
                 yield chunk[names]
     except ValueError as error:  # pandas' ParserError and EmptyDataError are such
         said = str(error).removeprefix("Error tokenizing data. C error: ").strip()

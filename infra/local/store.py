@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,8 @@ import orjson
 from homeostat.functions.detector import Cause, Detector, Spec, Status
 
 from ..outcome import Claim, Outcome
+
+BUSY_SECONDS = 30
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS detectors (
@@ -33,6 +36,19 @@ DELETE FROM outcomes WHERE outcome IS NULL AND claimed < unixepoch() - 7 * 86400
 """
 
 
+def _switch_to_wal(db: sqlite3.Connection) -> None:
+    """SQLite waits for no lock here (its busy handler is not called): two that open a new file collide."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
 class Store:
     """Thread-safe, and safe beside other processes on the same file."""
 
@@ -40,8 +56,8 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         # Autocommit: every statement is its own transaction unless BEGIN says otherwise.
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
+        _switch_to_wal(self._db)
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
 

@@ -22,7 +22,7 @@ from .tables import FORMATS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DataError", "Facts", "Fault", "fingerprint", "inspect", "read"]
+__all__ = ["MAX_BYTES", "DataError", "Facts", "Fault", "fingerprint", "inspect", "read"]
 
 MAX_DROPPED = 0.05
 """The share of rows that may lack a number in some channel; such rows are dropped."""
@@ -55,7 +55,8 @@ def read(
     max_dropped: float = MAX_DROPPED,
 ) -> pd.DataFrame:
     """The usable rows, in the file's order: `time` (UTC, timezone-aware; naive times are taken as UTC), the
-    channels (float64, finite) and `label` (int64: 1 above 0, else 0) if the file has it.
+    channels (float64, finite) and `label` if the file has it (1 above 0, else 0; int64, or float64 with NaN
+    where some rows have none).
 
     Of rows with one time the last is kept. Raises DataError with every fault, and OSError when the object is
     not there (yet). Memory: the file's bytes, at most `max_bytes`, and 8 per cell.
@@ -213,10 +214,11 @@ def _usable(
     frame: pd.DataFrame, wanted: _Wanted, found: _Findings, max_dropped: float, columns: tuple[str, ...]
 ) -> tuple[pd.DataFrame, Facts]:
     """Without the rows that lack something, and without duplicates. Raises DataError if that is too many."""
-    numbers = frame.drop(columns=wanted.time)
+    numbers = frame[list(wanted.channels)]
     whole = np.isfinite(numbers.to_numpy(np.float64)).all(axis=1) & frame[wanted.time].notna().to_numpy()
     dropped = int((~whole).sum())
     empty = found.empty | _infinite(numbers, found.empty)
+    empty.pop(wanted.label or "", None)  # a row without a label is a row like any other
     if dropped > max_dropped * len(frame) or dropped == len(frame):
         mend = f"of {len(frame)} rows at most {max_dropped:.0%} may lack a value; repair the export"
         faults = [
@@ -230,7 +232,9 @@ def _usable(
         value = f"the same in {duplicates} of {len(kept)} rows"
         raise DataError(Fault(f"column {wanted.time!r}", value, "give every row its own time"))
     if wanted.label in single:
-        single[wanted.label] = (single[wanted.label] > 0).astype(np.int64)
+        flags = single[wanted.label].gt(0).astype(np.int64)
+        known = single[wanted.label].notna()
+        single[wanted.label] = flags if known.all() else flags.where(known).astype(np.float64)
     times = single[wanted.time]
     return single, Facts(
         rows=len(single),

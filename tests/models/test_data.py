@@ -119,6 +119,14 @@ def test_of_rows_with_one_time_the_last_is_kept(tmp_path: Path) -> None:
     assert twice["Current"].tolist() == [frame["Current"][6]]
 
 
+def test_rows_without_a_label_are_kept_as_unknown(tmp_path: Path) -> None:
+    frame = table(10)
+    frame.loc[3:, "anomaly"] = np.nan
+    labels = read(csv(tmp_path, frame), **COLUMNS)["anomaly"]
+    assert labels.tolist()[:3] == [1, 0, 0]
+    assert labels.isna().sum() == 7
+
+
 def test_any_fsspec_url_is_read() -> None:
     system = fsspec.filesystem("memory")
     system.pipe("/plant/pump/a.csv", table().to_csv(index=False).encode())

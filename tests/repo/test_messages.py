@@ -1,0 +1,90 @@
+"""Every message of the loop is listed, frozen, told apart by its type, and comes back as it was sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from homeostat.eventing import codec, messages
+from homeostat.eventing.messages import COMMANDS, EVENTS, Gate
+from homeostat.functions import FUNCTIONS, wakes_on
+
+
+def test_every_message_is_listed() -> None:
+    written = {
+        one
+        for _, one in inspect.getmembers(messages, inspect.isclass)
+        if one.__module__ == messages.__name__ and dataclasses.is_dataclass(one)
+    }
+    assert written == {*EVENTS, *COMMANDS, Gate}
+
+
+def test_events_have_a_type_of_their_own_and_commands_none() -> None:
+    types = [one.type for one in EVENTS]
+    assert len(set(types)) == len(types)
+    assert not any(hasattr(one, "type") for one in COMMANDS)
+
+
+@pytest.mark.parametrize("kind", [*EVENTS, *COMMANDS, Gate])
+def test_messages_are_frozen_and_written_by_name(kind: Any) -> None:
+    assert kind.__dataclass_params__.frozen
+    assert all(one.kw_only for one in dataclasses.fields(kind))
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_types_are_ours_or_a_known_sources(kind: Any) -> None:
+    assert kind.type.startswith(("dev.homeostat.", "org.kubeflow.serving.inference.", "dev.knative.sources."))
+
+
+def test_every_event_that_asks_for_something_wakes_a_function() -> None:
+    woken = {kind for one in FUNCTIONS.values() for kind in wakes_on(one)}
+    told = {"CanaryStarted", "CanaryAdvanced", "ApprovalRequested", "InferenceResponse"}
+    assert {one.__name__ for one in {*EVENTS} - woken} == told
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_an_event_comes_back_from_its_data(kind: Any, data: st.DataObject) -> None:
+    event = data.draw(st.builds(kind, **{one.name: field(one) for one in dataclasses.fields(kind)}))
+    assert codec.message(kind, codec.data(event)) == event
+
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
+FIGURE = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+FIGURES = st.dictionaries(TEXT, FIGURE, max_size=3)
+GATE = st.builds(
+    Gate,
+    name=TEXT,
+    measured=FIGURE,
+    limit=st.floats(0, 1),
+    rule=st.sampled_from([">=", "<="]),
+    passed=st.booleans(),
+)
+BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
+    "str": TEXT,
+    "str | None": st.none() | TEXT,
+    "int": st.integers(0, 2**53),
+    "int | None": st.none() | st.integers(0, 2**53),
+    "float": st.floats(allow_nan=False, allow_infinity=False),
+    "float | None": FIGURE,
+    "bool": st.booleans(),
+    "Figures": FIGURES,
+    "Figures | None": st.none() | FIGURES,
+    "Mapping[str, Figures]": st.dictionaries(TEXT, FIGURES, max_size=2),
+    "Mapping[str, Mapping[str, Any]]": st.dictionaries(TEXT, FIGURES, max_size=2),
+    "tuple[str, ...]": st.lists(TEXT, max_size=3).map(tuple),
+    "tuple[Gate, ...]": st.lists(GATE, max_size=3).map(tuple),
+    "list[Any] | None": st.none() | st.lists(st.lists(FIGURE, max_size=2), max_size=2),
+    "Literal['data', 'hand']": st.sampled_from(["data", "hand"]),
+    "Literal['labels', 'injected']": st.sampled_from(["labels", "injected"]),
+}
+
+
+def field(one: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
+    return BY_ANNOTATION[str(one.type)]

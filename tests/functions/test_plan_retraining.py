@@ -59,8 +59,8 @@ def waiting(
     )
 
 
-def starts(event: object, one: Detector) -> bool:
-    return not none(StartTraining, decide(event, one))  # type: ignore[arg-type]
+def starts(event: Any, one: Detector) -> bool:
+    return not none(StartTraining, decide(event, one))
 
 
 # --- start -------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_a_stream_of_requests_cannot_postpone_training_for_ever() -> None:
 
 
 def test_the_cooldown_counts_from_the_last_start() -> None:
-    last = {"starts": (NOON,)}
+    last: dict[str, Any] = {"starts": (NOON,)}
     assert not starts(DATA, detector(NOON + 10 * MINUTE - SECOND, **last))
     assert starts(DATA, detector(NOON + 10 * MINUTE, **last))
 
@@ -180,7 +180,7 @@ def test_a_cooldown_of_days_is_kept() -> None:
 
 def test_the_budget_counts_the_last_24_hours() -> None:
     asked = spec(retrain={"budget_per_day": 2})
-    spent = {"asked": asked, "starts": (NOON, NOON + HOUR)}
+    spent: dict[str, Any] = {"asked": asked, "starts": (NOON, NOON + HOUR)}
     one = detector(NOON + DAY - SECOND, **spent)
     assert not starts(DATA, one)
     assert "budget of 2" in remembered(decide(DATA, one), one).message
@@ -216,7 +216,8 @@ def test_a_wish_of_a_busy_time_is_granted_when_the_episode_ends(end: str) -> Non
 
 def test_requests_during_a_run_are_answered_once() -> None:
     one = detector(run=run())
-    for place, event in enumerate([DATA, DATA, drifted(), DATA, HAND]):
+    requests: list[Any] = [DATA, DATA, drifted(), DATA, HAND]
+    for place, event in enumerate(requests):
         one = later(one, decide(event, one), woken_by=f"e{place}")
     one = later(one, decide(FAILED, one), HOUR)
     assert one.status.run is not None

@@ -14,6 +14,7 @@ from homeostat.eventing.messages import (
     CanaryRolledBack,
     CanaryStarted,
     CanaryTick,
+    EvalPassed,
     ModelPromoted,
     Promote,
     RollBack,
@@ -44,7 +45,7 @@ from tests.functions.detectors import (
 TICK = CanaryTick()
 ZERO = RevisionFigures()
 AWAITED = Judging(run="r2", since=NOON)
-STABLE = {"serving": revision("r1", promoted=NOON - HOUR)}
+STABLE: dict[str, Any] = {"serving": revision("r1", promoted=NOON - HOUR)}
 
 
 def facts(
@@ -182,7 +183,7 @@ def test_without_traffic_a_canary_is_never_promoted(serving: Any) -> None:
     "seen", [facts(None), facts(figures(500), None), facts(None, None)], ids=["canary", "stable", "both"]
 )
 def test_figures_that_cannot_be_had_hold_the_canary(seen: CanaryFacts, begun: bool) -> None:
-    base = {} if begun else {"base_canary": None, "base_stable": None}
+    base: dict[str, Any] = {} if begun else {"base_canary": None, "base_stable": None}
     one = on_trial(now=NOON + 1000 * HOUR, **base)
     assert list(decide(TICK, one, seen)) == []
 
@@ -303,11 +304,13 @@ def test_a_rollback_while_a_verdict_is_under_way_keeps_the_candidate() -> None:
 def climb(steps: Sequence[int], stable: int = 10) -> list[int]:
     """Every share of traffic that a canary without faults is given, until it is promoted."""
     one = detector(asked=spec(canary={"steps": list(steps)}), judging=AWAITED, **STABLE)
-    shares, event, requests = [], passed("r2"), 0
+    shares: list[int] = []
+    event: EvalPassed | CanaryTick = passed("r2")
+    requests = 0
     for _ in range(50):
-        messages = list(decide(event, one, facts(figures(requests), figures(stable * requests))))  # type: ignore[arg-type]
+        messages = list(decide(event, one, facts(figures(requests), figures(stable * requests))))
         shares += [m.percent for m in messages if isinstance(m, (StartCanary, ShiftTraffic))]
-        one, event, requests = later(one, messages, timedelta(minutes=2)), TICK, requests + 200  # type: ignore[assignment]
+        one, event, requests = later(one, messages, timedelta(minutes=2)), TICK, requests + 200
         if not none(Promote, messages):
             return shares
     raise AssertionError("never promoted")

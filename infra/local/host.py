@@ -18,6 +18,7 @@ from homeostat.eventing.messages import InferenceRequest
 from homeostat.eventing.wire import WireEvent, encode
 from homeostat.functions.detect_drift import DriftFacts
 from homeostat.functions.detector import Detector
+from homeostat.models.drift import load_backend
 
 from ..shell import Emit, Host
 from .child import die_with_parent
@@ -62,8 +63,4 @@ def poster(sink: str) -> Emit:
 def warm(function: str) -> None:
     """Load what the function's first event would otherwise wait for (alibi-detect takes 5-11 s)."""
     if function == "detect-drift":
-        threading.Thread(target=_load_alibi_detect, daemon=True).start()
-
-
-def _load_alibi_detect() -> None:
-    pass
+        threading.Thread(target=load_backend, daemon=True).start()

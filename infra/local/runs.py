@@ -92,9 +92,6 @@ class Runs:
             "champion": command.champion or "",
             "cause": cause.model_dump(mode="json"),
             "timeout": spec.retrain.timeout.total_seconds(),
-            "models_root": str(self._state / "models"),
-            "tracking_uri": self._tracking_uri,
-            "sink": self._sink,
         }
         added = self._execute(
             "INSERT OR IGNORE INTO runs (name, request, submitted) VALUES (?, ?, ?)",
@@ -129,7 +126,13 @@ class Runs:
             folder = self._state / "runs" / name
             error = f"it was interrupted {MAX_ATTEMPTS} times" if attempts > MAX_ATTEMPTS else None
             if error is None:
-                error = await self._child(folder, request)
+                # Where to write and whom to tell may have changed since the run was submitted.
+                places = {
+                    "models_root": str(self._state / "models"),
+                    "tracking_uri": self._tracking_uri,
+                    "sink": self._sink,
+                }
+                error = await self._child(folder, request | places)
             if error is not None:
                 event = failed_event(request["detector"], request["cause"], name, _step(folder), error)
                 await self._emit([event])

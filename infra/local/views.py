@@ -49,9 +49,11 @@ def follow_events(settings: Settings, *, forever: bool, everything: bool) -> Ite
 
 def line(event: WireEvent) -> str:
     """One event for people: time, type, detector, what it says."""
-    at = event.attributes.get("time", "")[11:19]
-    kind = event.attributes["type"].removeprefix("dev.homeostat.")
-    return f"{at} {event.attributes.get('subject', '-')} {kind}  {tell(event)}".rstrip()
+    attributes = event.attributes
+    at = attributes.get("time", "")[11:19]
+    kind = attributes["type"].removeprefix("dev.homeostat.")
+    detector = attributes.get("subject") or attributes.get("inferenceservicename", "-")
+    return f"{at} {detector} {kind}  {tell(event)}".rstrip()
 
 
 def dead_letters(settings: Settings) -> list[Mapping[str, Any]]:

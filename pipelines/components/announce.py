@@ -5,7 +5,7 @@ from kfp import dsl
 from . import IMAGE
 
 
-@dsl.component(base_image=IMAGE, packages_to_install=[])
+@dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
 def announce_completed(detector: str, cause: str, sink: str, completed: str) -> None:
     """The pipeline's last step."""
     import json
@@ -15,7 +15,7 @@ def announce_completed(detector: str, cause: str, sink: str, completed: str) -> 
     post(sink, completed_event(detector, json.loads(cause), json.loads(completed)))
 
 
-@dsl.component(base_image=IMAGE, packages_to_install=[])
+@dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
 def announce_failed(
     status: dsl.PipelineTaskFinalStatus, run: str, detector: str, cause: str, sink: str
 ) -> None:

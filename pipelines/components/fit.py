@@ -5,7 +5,7 @@ from kfp import dsl
 from . import IMAGE
 
 
-@dsl.component(base_image=IMAGE, packages_to_install=[])
+@dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
 def fit(
     algorithm: str,
     run: str,

@@ -7,7 +7,7 @@ from kfp import dsl
 from . import IMAGE
 
 
-@dsl.component(base_image=IMAGE, packages_to_install=[])
+@dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
 def ingest(data: List[str], spec: str, rows: dsl.Output[dsl.Dataset]) -> str:  # noqa: UP006
     """Returns the data's fingerprint."""
     import json

@@ -1,0 +1,54 @@
+"""`python -m tests.bench NAME [--output json]`: one thing measured against its peer, in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+BENCHES: Mapping[str, str] = {
+    "broker": "durable ingest beside bare uvicorn, and delivery to a function in the same process",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """`peer` is what a user would otherwise take, or None where there is no such thing."""
+
+    ours: float
+    peer: float | None
+    unit: str
+
+    def document(self) -> dict[str, Any]:
+        ratio = self.ours / self.peer if self.peer else None
+        return {"ours": self.ours, "peer": self.peer, "ratio": ratio, "unit": self.unit}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("name", choices=[*BENCHES, "all"])
+    parser.add_argument("--output", choices=["text", "json"], default="text")
+    chosen = parser.parse_args()
+    for name in BENCHES if chosen.name == "all" else [chosen.name]:
+        module = importlib.import_module(f"tests.bench.{name}")
+        metrics: dict[str, dict[str, Any]] = module.run()
+        if chosen.output == "json":
+            json.dump({"bench": name, "metrics": metrics}, sys.stdout)
+            sys.stdout.write("\n")
+        else:
+            _table(name, metrics, module.PEER)
+
+
+def _table(name: str, metrics: Mapping[str, Mapping[str, Any]], peer: str) -> None:
+    print(f"{name}: {BENCHES[name]} (peer: {peer})")
+    for metric, one in metrics.items():
+        against = f"{one['peer']:>12,.0f} {one['ratio']:>7.2f}x" if one["peer"] else ""
+        print(f"  {metric:<24}{one['ours']:>12,.0f} {one['unit']:<9}{against}")
+
+
+if __name__ == "__main__":
+    main()

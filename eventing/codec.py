@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any, Protocol
 from uuid import NAMESPACE_URL, uuid5
 
@@ -139,9 +138,14 @@ def data(event: Event) -> dict[str, Any]:
     return orjson.loads(orjson.dumps(asdict(event), option=orjson.OPT_SERIALIZE_NUMPY))  # type: ignore[no-any-return]
 
 
-@cache
+_ADAPTERS: dict[str, TypeAdapter[Event]] = {}
+
+
 def _adapter(kind: type[Event]) -> TypeAdapter[Event]:
-    return TypeAdapter(kind)
+    """Built when first asked for: building all of them would slow every function's start."""
+    if kind.type not in _ADAPTERS:
+        _ADAPTERS[kind.type] = TypeAdapter(kind)
+    return _ADAPTERS[kind.type]
 
 
 def schema(kind: type[Event]) -> dict[str, Any]:

@@ -278,5 +278,5 @@ Event = (
 )
 Command = StartTraining | StartCanary | ShiftTraffic | Promote | RollBack
 
-EVENTS: tuple[type[Event], ...] = Event.__args__  # type: ignore[attr-defined]
-COMMANDS: tuple[type[Command], ...] = Command.__args__  # type: ignore[attr-defined]
+EVENTS: tuple[type[Event], ...] = Event.__args__
+COMMANDS: tuple[type[Command], ...] = Command.__args__

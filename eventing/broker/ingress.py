@@ -71,7 +71,7 @@ class Ingress:
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._max_body:
             raise self._too_large(length.decode())
-        body = b""
+        body = bytearray()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -80,7 +80,7 @@ class Ingress:
             if len(body) > self._max_body:
                 raise self._too_large(f"over {self._max_body}")
             if not message.get("more_body"):
-                return body
+                return bytes(body)
 
     def _too_large(self, size: str) -> Answered:
         mend = f"send at most {self._max_body} bytes; put large data into storage and send its address"

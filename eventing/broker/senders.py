@@ -45,7 +45,8 @@ async def _over_http(
 
 
 async def _in_process(app: App, headers: list[tuple[str, str]], body: bytes) -> Answer:
-    status, answered, content = 500, [], bytearray()
+    status, content = 500, bytearray()
+    answered: list[tuple[str, str]] = []
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     scope = {
         "type": "http",

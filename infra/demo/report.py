@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,7 @@ def _gate(gate: Mapping[str, Any]) -> str:
     return f"{gate['name']} {measured}, must be {gate['rule']} {gate['limit']:.3g}"
 
 
-_FATES = {
+_FATES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {
     EvalPassed.type: lambda data: {"fate": "passed", "why": "; ".join(map(_gate, data["gates"]))},
     EvalFailed.type: _stopped,
     CanaryStarted.type: lambda data: {"fate": "canary"},

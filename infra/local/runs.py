@@ -177,7 +177,8 @@ def _step(folder: Path) -> str:
     """The step that the child was at, as kfp.local says in its log."""
     log_file = folder / "log"
     text = log_file.read_text(errors="replace") if log_file.exists() else ""
-    return (re.findall(r"Executing task .*?'([\w-]+)'", text) or [""])[-1]
+    found: list[str] = re.findall(r"Executing task .*?'([\w-]+)'", text)
+    return found[-1] if found else ""
 
 
 def _last_words(folder: Path, code: int) -> str:

@@ -127,6 +127,17 @@ def test_a_weaker_wish_takes_nothing_from_the_question() -> None:
     assert only(StartTraining, plan(yes(one), one)).candidates == ("autoencoder",)
 
 
+def test_what_a_later_wish_adds_to_the_question_goes_along() -> None:
+    one = asking()
+    one = later(one, plan(HAND, one), woken_by="e2")
+    epochs = {"autoencoder": {"epochs": 3}}
+    messages = plan(TrainingRequested(parameters=epochs), one)
+    assert quiet(messages)
+    one = later(one, messages)
+    command = only(StartTraining, plan(yes(one), one))
+    assert (command.candidates, command.parameters) == (("autoencoder",), epochs)
+
+
 def test_a_failed_run_is_over_even_while_the_next_one_waits_for_approval() -> None:
     one = asking(run=run())
     one = later(one, plan(DATA, one))

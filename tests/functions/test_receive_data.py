@@ -52,6 +52,8 @@ def test_sequencers_are_compared_padded_on_the_right() -> None:
     before = detector(batches=(batch(etag="new", sequencer="0055"),), new_rows=0)
     assert list(decide(LANDED, before, batch(etag="old", sequencer="005499"))) == []
     assert list(decide(LANDED, before, batch(etag="newer", sequencer="005501")))
+    padded = detector(batches=(batch(etag="new", sequencer="005500"),), new_rows=0)
+    assert list(decide(LANDED, padded, batch(etag="same time", sequencer="0055"))), "not older: equal"
 
 
 def test_another_objects_sequencer_does_not_count() -> None:

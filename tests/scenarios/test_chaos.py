@@ -59,7 +59,7 @@ def test_killed_at_random_moments_the_loop_loses_nothing_and_does_nothing_twice(
                 if number % 5 == 4:
                     wish = {"force": True, "reason": f"kill {number}"}
                     sent.append(home.emit(TrainingRequested.type, wish))
-            alive = time.monotonic() + chance.uniform(0.5, 14)
+            alive = time.monotonic() + chance.uniform(0.5, 35)
             while time.monotonic() < alive:
                 with contextlib.suppress(httpx.TransportError):
                     home.predict(block)

@@ -58,7 +58,7 @@ def context(attributes: Mapping[str, str]) -> Context:
     Raises Reject when the hop count is no number or says that the chain has become a loop.
     """
     text = attributes.get("hops", "0")
-    if not text.isdecimal() or int(text) > MAX_HOPS:
+    if not text.isdecimal() or len(text) > 4 or int(text) > MAX_HOPS:
         mend = f"events chain at most {MAX_HOPS} hops; find the loop with `homeostat why`"
         raise Reject(Fault("hops", shown(text), mend))
     return Context(

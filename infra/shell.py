@@ -10,6 +10,7 @@ commands are idempotent by name, all events by id.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from homeostat.eventing.wire import WireEvent
 from homeostat.functions.detector import Cause, Detector, Message, Remember, Spec, Status
 
 from .outcome import Claim, Outcome
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
 """So often a lost race is decided again before the event goes back to its sender."""
@@ -41,6 +44,7 @@ class Detectors(Protocol):
     def claimed(self, name: str, key: str) -> Claim | None: ...
     def commit(self, name: str, version: int, status: Status, key: str, outcome: Outcome) -> bool: ...
     def carried_out(self, name: str, key: str) -> None: ...
+    def unfinished(self) -> list[tuple[str, str, Outcome]]: ...
 
 
 @dataclass(frozen=True)
@@ -87,13 +91,25 @@ async def _handle_for(
     claimed = await asyncio.to_thread(host.detectors.claimed, name, key)
     if claimed is None:
         claimed = await _claim(function, name, key, message, context, host)
-    if claimed.outcome is None:
-        return
-    for command in claimed.outcome.commands:
-        await host.executors[type(command)](command, claimed.outcome.detector)
-    if claimed.outcome.events:
-        await host.emit(claimed.outcome.events)
+    if claimed.outcome is not None:
+        await _finish(name, key, claimed.outcome, host)
+
+
+async def _finish(name: str, key: str, outcome: Outcome, host: Host) -> None:
+    for command in outcome.commands:
+        await host.executors[type(command)](command, outcome.detector)
+    if outcome.events:
+        await host.emit(outcome.events)
     await asyncio.to_thread(host.detectors.carried_out, name, key)
+
+
+async def finish_all(host: Host) -> None:
+    """Carry out what was decided and never finished: its event may have become a dead letter since."""
+    for name, key, outcome in await asyncio.to_thread(host.detectors.unfinished):
+        try:
+            await _finish(name, key, outcome, host)
+        except Exception:
+            log.exception("what %s decided on %s cannot be carried out", name, key)
 
 
 async def _claim(

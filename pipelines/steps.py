@@ -83,8 +83,8 @@ def screen(
     known = frame[label].notna() if label in frame else pd.Series(False, frame.index)
     anomalous = known & (frame[label] == 1) if label in frame else known
     suspect, lifted = np.zeros(len(frame), bool), False
-    if champion:
-        model = artifact.load(champion)
+    model = champion_for(champion, spec)
+    if model:
         suspect = model.anomalies(model.score(frame[section["channels"]].to_numpy(float))) & ~known.to_numpy()
         unlabelled = int((~known).sum())
         lifted = bool(unlabelled) and suspect.sum() > CREDIBLE * unlabelled
@@ -96,6 +96,12 @@ def screen(
         "quarantine_lifted": float(lifted),
     }
     return frame.assign(teaches=~(anomalous.to_numpy() | suspect)), figures
+
+
+def champion_for(uri: str, spec: Mapping[str, Any]) -> fitted.Fitted | None:
+    """The serving detector; None without one, or when it watches other channels than the spec does now."""
+    model = artifact.load(uri) if uri else None
+    return model if model and list(model.channels) == list(spec["data"]["channels"]) else None
 
 
 def split(frame: pd.DataFrame, spec: Mapping[str, Any], seed: int) -> tuple[Rows, NDArray[np.int64], Held]:

@@ -59,6 +59,7 @@ class _Prepared:
         )
         evaluation = _fresh(
             evaluate(
+                spec=self._names["spec"],
                 champion=self._champion,
                 held_back=self._features.outputs["held_back"],
                 model=fitted.outputs["model"],

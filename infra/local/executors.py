@@ -1,16 +1,21 @@
 """Commands carried out on one machine: training runs are child processes, revisions are ModelServers behind
-the router. Every executor is idempotent, because a redelivered event carries out its commands again."""
+the router. Every executor is idempotent, because a redelivered event carries out its commands again.
+
+What is served follows the Detector's status as it is now, whichever command asks. The status was claimed
+before any command ran, so it holds that command's intent and every later one's: a promotion that is carried
+out late, after a rollback, does not bring the bad revision back.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from homeostat.eventing.messages import Command, Promote, RollBack, ShiftTraffic, StartCanary, StartTraining
-from homeostat.functions.detector import Detector
+from homeostat.functions.detector import Detector, Revision
 
-from ..shell import Execute
+from ..shell import Detectors, Execute
 from .runs import Runs
 from .serving import Desired, Served, Serving
 
@@ -19,6 +24,7 @@ from .serving import Desired, Served, Serving
 class Machine:
     """The engines of one home."""
 
+    detectors: Detectors
     runs: Runs
     serving: Serving
 
@@ -29,45 +35,34 @@ async def start_training(command: StartTraining, detector: Detector, machine: Ma
     await machine.runs.submit(command, detector.spec, cause)
 
 
-async def start_canary(command: StartCanary, detector: Detector, machine: Machine) -> None:
-    now = _desired(command.detector, machine)
-    canary = Served(command.revision, command.uri)
-    if now.stable != canary:
-        await machine.serving.desire(replace(now, canary=canary, percent=command.percent))
+async def serve_what_the_status_says(_: object, detector: Detector, machine: Machine) -> None:
+    found = machine.detectors.snapshot(detector.name, detector.now, detector.cause)
+    if found is None:
+        return
+    status = found[0].status
+    canary = status.canary
+    if status.serving is None and canary is None and machine.serving.desired(detector.name) is None:
+        return
+    await machine.serving.desire(
+        Desired(
+            detector=detector.name,
+            stable=_served(status.serving),
+            canary=_served(canary.revision) if canary else None,
+            percent=canary.percent if canary else 0,
+        )
+    )
 
 
-async def shift_traffic(command: ShiftTraffic, detector: Detector, machine: Machine) -> None:
-    now = _desired(command.detector, machine)
-    if now.canary and now.canary.revision == command.revision:
-        await machine.serving.desire(replace(now, percent=command.percent))
-
-
-async def promote(command: Promote, detector: Detector, machine: Machine) -> None:
-    now = _desired(command.detector, machine)
-    canary = now.canary if now.canary and now.canary.revision != command.revision else None
-    stable = Served(command.revision, command.uri)
-    await machine.serving.desire(replace(now, stable=stable, canary=canary, percent=0))
-
-
-async def roll_back(command: RollBack, detector: Detector, machine: Machine) -> None:
-    now = _desired(command.detector, machine)
-    if now.canary and now.canary.revision == command.revision:
-        now = replace(now, canary=None, percent=0)
-    if command.restore and command.restore_uri:
-        now = replace(now, stable=Served(command.restore, command.restore_uri))
-    await machine.serving.desire(now)
-
-
-def _desired(detector: str, machine: Machine) -> Desired:
-    return machine.serving.desired(detector) or Desired(detector, None, None, 0)
+def _served(revision: Revision | None) -> Served | None:
+    return Served(revision.name, revision.uri) if revision else None
 
 
 EXECUTORS: Mapping[type[Command], Callable[[Any, Detector, Machine], Awaitable[None]]] = {
     StartTraining: start_training,
-    StartCanary: start_canary,
-    ShiftTraffic: shift_traffic,
-    Promote: promote,
-    RollBack: roll_back,
+    StartCanary: serve_what_the_status_says,
+    ShiftTraffic: serve_what_the_status_says,
+    Promote: serve_what_the_status_says,
+    RollBack: serve_what_the_status_says,
 }
 
 

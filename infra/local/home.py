@@ -31,7 +31,7 @@ from homeostat.eventing.broker import App, Broker, Destination
 from homeostat.functions import FUNCTIONS
 
 from ..serve import function_app
-from ..shell import Host
+from ..shell import Host, finish_all
 from .child import Child
 from .executors import Machine, bound
 from .observers import observers
@@ -84,13 +84,13 @@ class Home:
             emit=self.broker.accept,
             max_parallel=settings.max_runs,
         )
-        host = Host(
+        self.host = Host(
             detectors=self.store,
             emit=self.broker.accept,
-            executors=bound(Machine(self.runs, self.serving)),
+            executors=bound(Machine(self.store, self.runs, self.serving)),
             observers=observers(settings, self.serving),
         )
-        self.functions = {name: function_app(name, host) for name in FUNCTIONS if name != APART}
+        self.functions = {name: function_app(name, self.host) for name in FUNCTIONS if name != APART}
         self.drift_host = Child(
             APART,
             [sys.executable, "-m", "homeostat.infra.serve", APART, "--port", str(self.drift_port)],
@@ -129,6 +129,7 @@ class Home:
         await self.drift_host.start()
         await self.runs.start()
         await self.broker.start()
+        await finish_all(self.host)
         await self.payloads.start()
         yield
         # What is on its way first, while everything that it needs still runs.

@@ -140,6 +140,13 @@ class Store:
         with self._lock:
             self._db.execute("UPDATE outcomes SET outcome = NULL WHERE detector = ? AND key = ?", (name, key))
 
+    def unfinished(self) -> list[tuple[str, str, Outcome]]:
+        """Detector, key and outcome of everything that was claimed and not carried out, oldest first."""
+        query = "SELECT detector, key, outcome FROM outcomes WHERE outcome IS NOT NULL ORDER BY claimed"
+        with self._lock:
+            rows = self._db.execute(query).fetchall()
+        return [(name, key, Outcome.load(orjson.loads(document))) for name, key, document in rows]
+
     def documents(self) -> list[Mapping[str, Any]]:
         """Every detector as a manifest with its status, for people and programs."""
         with self._lock:

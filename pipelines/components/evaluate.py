@@ -7,6 +7,7 @@ from . import IMAGE
 
 @dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
 def evaluate(
+    spec: str,
     champion: str,
     held_back: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
@@ -17,9 +18,10 @@ def evaluate(
 
     from homeostat.models import artifact
     from homeostat.pipelines.selection import pack
-    from homeostat.pipelines.steps import Held, measure
+    from homeostat.pipelines.steps import Held, champion_for, measure
 
     held = Held.load(held_back.path)
+    serving = champion_for(champion, json.loads(spec))
     measured = measure(artifact.load(model.metadata["folder"]), held)
     for name, value in measured.items():
         if value is not None:
@@ -30,7 +32,7 @@ def evaluate(
             "uri": model.metadata["folder"],
             "parameters": json.loads(model.metadata["parameters"]),
             "metrics": measured,
-            "champion_metrics": measure(artifact.load(champion), held) if champion else None,
+            "champion_metrics": measure(serving, held) if serving else None,
             "judged_on": held.judged_on,
         }
     )

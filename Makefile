@@ -45,7 +45,8 @@ lock: ## Pin the whole environment anew
 	  --custom-compile-command "make lock" --quiet --upgrade | sed 's/+cpu//' > requirements.lock
 
 system-deps: ## Debian packages that the full suite uses (needs root)
-	@echo "nothing beyond Python 3.11 is needed yet"
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus
 
 clean: ## Remove the environment and everything generated at run time
 	rm -rf $(VENV) .homeostat .pytest_cache .mypy_cache .ruff_cache

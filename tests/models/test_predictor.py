@@ -29,7 +29,7 @@ from homeostat.models.predictor import EX_DATAERR, PARENT_PID, scores
 from homeostat.models.predictor_metrics import RATIOS, _Ratios
 
 CHANNELS = ("pressure", "flow")
-ROWS = [[0.1, -0.2], [0.0, 0.3], [25.0, 25.0]]
+ROWS = [[0.1, -0.2], [25.0, 25.0], [25.0, 25.0]]
 FLAT = [value for row in ROWS for value in row]
 WINDOW = 4
 JSON = {"content-type": "application/json"}

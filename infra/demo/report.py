@@ -19,8 +19,9 @@ from homeostat.eventing.messages import (
 )
 from homeostat.models.artifact import load
 from homeostat.models.metrics import report
+from homeostat.models.simulator import CHANNELS
 
-from .story import CHANNELS, Story
+from .story import Story
 from .traffic import Traffic
 from .watch import Seen
 

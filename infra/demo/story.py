@@ -10,18 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from homeostat.models.simulator import simulate
+from homeostat.models.simulator import CHANNELS, simulate
 
-CHANNELS = (
-    "Accelerometer1RMS",
-    "Accelerometer2RMS",
-    "Current",
-    "Pressure",
-    "Temperature",
-    "Thermocouple",
-    "Voltage",
-    "Volume Flow RateRMS",
-)
 DETECTOR = "pump"
 
 

@@ -10,7 +10,9 @@ import httpx
 import numpy as np
 import pandas as pd
 
-from .story import CHANNELS, DETECTOR
+from homeostat.models.simulator import CHANNELS
+
+from .story import DETECTOR
 
 REQUESTS_PER_SECOND = 30
 ROWS = 10

@@ -15,7 +15,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 15.0
 LONGEST_PAUSE = 30.0
 
 
@@ -61,7 +61,7 @@ class Child:
             try:
                 code = await process.wait()
             except asyncio.CancelledError:
-                await _end(process)
+                await end(process)
                 raise
             lived = asyncio.get_running_loop().time() - begun
             pause = 0.5 if lived > LONGEST_PAUSE else min(pause * 2, LONGEST_PAUSE)
@@ -69,7 +69,8 @@ class Child:
             await asyncio.sleep(pause)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def end(process: asyncio.subprocess.Process) -> None:
+    """SIGTERM, and SIGKILL after a grace period."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:

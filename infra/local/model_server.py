@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
+from .child import end
+
 log = logging.getLogger(__name__)
 
 EX_DATAERR = 65
@@ -25,7 +27,6 @@ PARENT_PID = "HOMEOSTAT_PARENT_PID"
 START_SECONDS = 120.0
 CHECK_SECONDS = 5.0
 CHECKS_MISSED = 6
-GRACE_SECONDS = 15.0
 LONGEST_PAUSE = 30.0
 LOG_TAIL_BYTES = 4000
 LOG_LIMIT_BYTES = 8 * 1024 * 1024
@@ -113,7 +114,7 @@ class ModelServer:
         try:
             return await process.wait()
         except asyncio.CancelledError:
-            await _end(process)
+            await end(process)
             raise
         finally:
             self.pid = None
@@ -195,13 +196,3 @@ def local_folder(uri: str) -> Path:
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: was the artifact moved or deleted?")
     return folder.resolve()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), GRACE_SECONDS)
-    except TimeoutError:
-        process.kill()
-        await process.wait()

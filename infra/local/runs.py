@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import re
-import signal
 import sqlite3
 import sys
 import time
@@ -25,6 +24,8 @@ from homeostat.eventing.messages import StartTraining
 from homeostat.eventing.wire import WireEvent
 from homeostat.functions.detector import Cause, Spec
 from homeostat.pipelines.announcement import failed_event
+
+from .child import end
 
 log = logging.getLogger(__name__)
 
@@ -150,10 +151,10 @@ class Runs:
             try:
                 code = await asyncio.wait_for(process.wait(), request["timeout"])
             except TimeoutError:
-                await _end(process)
+                await end(process)
                 return f"it took longer than {request['timeout']:g} s (spec.retrain.timeout)"
             except asyncio.CancelledError:
-                await _end(process)
+                await end(process)
                 raise
         return None if code == 0 else _last_words(folder, code)
 
@@ -161,16 +162,6 @@ class Runs:
 def _prepare(folder: Path, request: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "request.json").write_bytes(orjson.dumps(request))
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(process.wait(), 5)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
 
 
 def _step(folder: Path) -> str:

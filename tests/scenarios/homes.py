@@ -22,18 +22,7 @@ from homeostat.infra.local.home import free_port
 from homeostat.infra.local.settings import Settings
 from homeostat.infra.local.store import Store
 from homeostat.infra.manifest import parse
-from homeostat.models.simulator import simulate
-
-CHANNELS = (
-    "Accelerometer1RMS",
-    "Accelerometer2RMS",
-    "Current",
-    "Pressure",
-    "Temperature",
-    "Thermocouple",
-    "Voltage",
-    "Volume Flow RateRMS",
-)
+from homeostat.models.simulator import CHANNELS, simulate
 
 
 def rows(count: int, regime: str = "commissioned", seed: int = 1, faults: float = 0.05) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from .errors import Fault, Reject, shown
 
 REQUIRED = ("id", "source", "specversion", "type")
 STRUCTURED = "application/cloudevents+json"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(r"[a-z0-9]+")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 # Printable ASCII without space, double quote and percent travels as it is (HTTP binding §3.1.3.2).
@@ -151,7 +152,7 @@ def _faults(attributes: Mapping[str, str]) -> Iterable[Fault]:
     for name, value in attributes.items():
         if not _NAME.fullmatch(name):
             yield Fault(name, shown(value), "attribute names are lower-case letters and digits only")
-        elif any(ord(char) < 0x20 or 0x7F <= ord(char) <= 0x9F for char in value):
+        elif _CONTROL.search(value):
             yield Fault(name, shown(value), "control characters are not allowed in attributes")
     if attributes.get("specversion") not in (None, "", "1.0"):
         yield Fault("specversion", shown(attributes["specversion"]), "send specversion 1.0")

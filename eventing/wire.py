@@ -25,8 +25,13 @@ STRUCTURED = "application/cloudevents+json"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(r"[a-z0-9]+")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_MEDIA = re.compile(r"[\x20-\x7e]*")
 # Printable ASCII without space, double quote and percent travels as it is (HTTP binding §3.1.3.2).
 _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
+_PLAIN = re.compile(r"[!#$&-~]*")
+MAX_ATTRIBUTES = 64 * 1024
+"""Characters of all attributes together: they travel as headers, and no HTTP server takes more of those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +58,14 @@ def decode(headers: Iterable[tuple[str, str]], body: bytes) -> WireEvent:
         event = _structured(content_type, body)
     else:
         event = _binary(names, content_type, body)
-    faults = list(_faults(event.attributes))
-    if faults:
-        raise Reject(faults)
+    check(event)
     return event
+
+
+def check(event: WireEvent) -> None:
+    """Raises Reject with every fault of the attributes: field, value and mend."""
+    if faults := list(_faults(event.attributes)):
+        raise Reject(faults)
 
 
 def encode(event: WireEvent) -> tuple[list[tuple[str, str]], bytes]:
@@ -72,15 +81,24 @@ def encode_structured(event: WireEvent) -> bytes:
     """Write one event in the JSON event format; data that is no JSON travels as `data_base64`."""
     document: dict[str, Any] = dict(event.attributes)
     if event.data is not None:
-        if _is_json(event.attributes.get("datacontenttype", "application/json")):
+        # Data that only claims to be JSON would break the whole document.
+        if _is_json(event.attributes.get("datacontenttype", "application/json")) and _parses(event.data):
             document["data"] = orjson.Fragment(event.data)
         else:
             document["data_base64"] = base64.b64encode(event.data).decode()
     return orjson.dumps(document)
 
 
+def _parses(data: bytes) -> bool:
+    try:
+        # A JSON null would be read back as an event without data.
+        return orjson.loads(data) is not None
+    except orjson.JSONDecodeError:
+        return False
+
+
 def _header(name: str, value: str) -> str:
-    return value if name == "datacontenttype" else quote(value, safe=_SAFE)
+    return value if name == "datacontenttype" or _PLAIN.fullmatch(value) else quote(value, safe=_SAFE)
 
 
 def _is_json(content_type: str) -> bool:
@@ -156,6 +174,10 @@ def _faults(attributes: Mapping[str, str]) -> Iterable[Fault]:
             yield Fault(name, shown(value), "control characters are not allowed in attributes")
     if attributes.get("specversion") not in (None, "", "1.0"):
         yield Fault("specversion", shown(attributes["specversion"]), "send specversion 1.0")
+    if not _MEDIA.fullmatch(media := attributes.get("datacontenttype", "")):
+        yield Fault("datacontenttype", shown(media), "write a media type in ASCII, such as application/json")
+    if (size := sum(map(len, attributes.values()))) > MAX_ATTRIBUTES:
+        yield Fault("attributes", f"{size} characters", f"at most {MAX_ATTRIBUTES}; move it into data")
     if "time" in attributes and not _is_time(attributes["time"]):
         yield Fault("time", shown(attributes["time"]), "write RFC 3339, such as 2026-11-23T15:04:05Z")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 from prometheus_client import CollectorRegistry
 
-from ..wire import WireEvent
+from ..wire import WireEvent, check
 from . import cron
 from .delivery import Deliverer
 from .ingress import Ingress
@@ -51,19 +51,32 @@ class Broker:
         self._deliverers: list[Deliverer] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._client: httpx.AsyncClient | None = None
-        self.app = Ingress(self._manifests.brokers, self.accept, max_body)
+        self.app = Ingress(self._manifests.brokers, self._take, max_body)
 
     async def accept(self, events: Sequence[WireEvent]) -> None:
-        """Take events; they are on disk when this returns. Duplicates are taken and forgotten."""
+        """Take events; they are on disk when this returns. Duplicates are taken and forgotten.
+
+        Raises Reject for attributes that are no CloudEvent's, Retry when the disk cannot take them.
+        """
+        for event in events:
+            check(event)
+        await self._take(events)
+
+    async def _take(self, events: Sequence[WireEvent]) -> None:
         new = await self._store.append(events)
         self._metrics.accepted.inc(new)
         self._metrics.duplicates.inc(len(events) - new)
-        for deliverer in self._deliverers:
-            deliverer.wake()
 
     async def start(self) -> None:
+        """Deliver, tick, and open the door."""
+        await self._store.register([trigger.name for trigger in self._manifests.triggers])
         limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
-        self._client = httpx.AsyncClient(limits=limits, timeout=None)  # noqa: S113 - each Trigger has its own
+        self._client = httpx.AsyncClient(
+            limits=limits,
+            timeout=None,  # noqa: S113 - each Trigger has its own
+            # A proxy for the outer world has no way to a subscriber on this machine.
+            mounts={"all://127.0.0.1": None, "all://localhost": None},
+        )
         for trigger in self._manifests.triggers:
             sink = trigger.delivery.dead_letter_sink
             deliverer = Deliverer(
@@ -71,7 +84,7 @@ class Broker:
                 self._resolve(trigger.subscriber),
                 self._resolve(sink) if sink else None,
                 self._store,
-                self.accept,
+                self._take,
                 self._client,
                 self._metrics,
             )

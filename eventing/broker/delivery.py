@@ -9,32 +9,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import httpx
 
-from ..errors import Reject
+from ..errors import Reject, Retry
 from ..wire import WireEvent, decode
-from .manifests import Delivery, Trigger
+from .manifests import Trigger
 from .metrics import Metrics
+from .retries import is_retried, is_success, pause
 from .senders import Answer, App, send
-from .store import BrokerStore
+from .store import SMALL_BYTES, BrokerStore, Stored
 
 log = logging.getLogger(__name__)
 
 PAGE = 256
 CONCURRENCY = 16
-MAX_PENDING = 1024
-"""So many events are held in memory per trigger; the rest of a backlog stays on disk."""
+MAX_HELD = 1024
+"""So many small events are held in memory per trigger; of the others only the sequence is kept."""
+MAX_PENDING = 20_000
+"""So many events may wait behind others of their subject before reading stops for all."""
 REASON_BYTES = 1024
-RETRIED = frozenset({404, 408, 409, 429})
 
 Accept = Callable[[Sequence[WireEvent]], Awaitable[None]]
+Waiting = tuple[int, float, WireEvent | None]
+"""Sequence, time of acceptance, and the event, or None: it is read again when its turn has come."""
+
+
+class _Stopping(Exception):
+    """The broker stops; what is not on its way stays for the next start."""
 
 
 class Deliverer:
@@ -58,27 +64,23 @@ class Deliverer:
         self._saved = self._cursor
         # Sequences in hand, ascending because that is the order in which they are read.
         self._open: dict[int, None] = {}
-        self._lines: dict[str, deque[tuple[int, float, WireEvent]]] = {}
+        self._lines: dict[str, deque[Waiting]] = {}
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pump: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        self._store.listeners.append(self._hear)
         self._pump = asyncio.create_task(self._read_all(), name=f"trigger {self.trigger.name}")
-
-    def wake(self) -> None:
-        """There may be new events."""
-        self._wake.set()
 
     async def stop(self, drain_seconds: float) -> None:
         """Begin no more deliveries; give those on their way some time."""
+        self._stop.set()
         if self._pump:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
-        for line in self._lines.values():
-            while len(line) > 1:
-                line.pop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=drain_seconds)
         for task in self._tasks:
@@ -86,29 +88,52 @@ class Deliverer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # --- from the log into lines, one per subject -----------------------------------------------------------
+    def _hear(self, before: int, stored: Sequence[Stored]) -> None:
+        """New events. Who has read all earlier ones takes them as they are; others find them on disk."""
+        if self._stop.is_set():
+            return
+        if self._read == before and len(self._open) < MAX_HELD:
+            self._take(stored)
+        else:
+            self._wake.set()
+
     async def _read_all(self) -> None:
         while True:
             self._wake.clear()
-            page = []
-            if len(self._open) < MAX_PENDING:
-                page = await asyncio.to_thread(self._store.page, self._read, PAGE)
-            for sequence, accepted, event in page:
-                self._read = sequence
-                if sequence not in self._done and self.trigger.filter(event.attributes):
-                    self._queue(sequence, accepted, event)
-            self._advance()
-            if not page:
-                await self._wake.wait()
+            try:
+                while self._read < self._store.last and len(self._open) < MAX_PENDING:
+                    last = self._store.last
+                    page = await asyncio.to_thread(self._store.page, self._read, PAGE)
+                    self._take(page)
+                    if not page:
+                        self._read = max(self._read, last)
+            except sqlite3.Error as error:
+                log.warning("%s: the log cannot be read, trying again: %s", self.trigger.name, error)
+                await asyncio.sleep(1)
+                continue
+            await self._wake.wait()
 
-    def _queue(self, sequence: int, accepted: float, event: WireEvent) -> None:
+    def _take(self, page: Sequence[Stored]) -> None:
+        for sequence, accepted, event, large in page:
+            # A page that was on its way from disk may have been overtaken by what was heard.
+            if sequence <= self._read:
+                continue
+            self._read = sequence
+            if sequence not in self._done and self.trigger.filter(event.attributes):
+                self._queue(sequence, accepted, event, large)
+        self._advance()
+
+    def _queue(self, sequence: int, accepted: float, event: WireEvent, large: bool) -> None:
         self._open[sequence] = None
+        kept = not large and len(event.data or b"") <= SMALL_BYTES and len(self._open) <= MAX_HELD
+        waiting = (sequence, accepted, event if kept else None)
         # Events without a subject owe each other no order.
         subject = event.attributes.get("subject") or f"\0{sequence}"
         line = self._lines.get(subject)
         if line is not None:
-            line.append((sequence, accepted, event))
+            line.append(waiting)
             return
-        self._lines[subject] = deque([(sequence, accepted, event)])
+        self._lines[subject] = deque([waiting])
         task = asyncio.create_task(self._work_off(subject))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -125,33 +150,67 @@ class Deliverer:
     async def _work_off(self, subject: str) -> None:
         line = self._lines[subject]
         try:
-            while line:
+            while line and not self._stop.is_set():
                 sequence, accepted, event = line[0]
                 await self._deliver(sequence, accepted, event)
                 line.popleft()
                 del self._open[sequence]
                 self._done.add(sequence)
-                self._wake.set()
+                self._advance()
+                if self._read < self._store.last:
+                    self._wake.set()
+        except _Stopping:
+            return
         finally:
             del self._lines[subject]
 
     # --- one event ------------------------------------------------------------------------------------------
-    async def _deliver(self, sequence: int, accepted: float, event: WireEvent) -> None:
+    async def _deliver(self, sequence: int, accepted: float, event: WireEvent | None) -> None:
+        name, delivery = self.trigger.name, self.trigger.delivery
         count, due = self._tried.pop(sequence, (0, 0.0))
         while True:
-            await asyncio.sleep(max(0.0, due - time.time()))
+            await self._rest(due - time.time())
             async with self._slots:
-                answer = await self._attempt(self._target, event)
-            if _is_success(answer.code):
-                await self._succeeded(sequence, accepted, event, answer)
+                if self._stop.is_set():
+                    raise _Stopping
+                whole = event or await self._load(sequence)
+                answer = await self._attempt(self._target, whole)
+            if is_success(answer.code):
+                await self._succeeded(sequence, accepted, answer, tried=count > 0)
                 return
             count += 1
-            if count > self.trigger.delivery.retry or not _is_retried(answer.code):
-                await self._give_up(sequence, event, answer)
+            if count > delivery.retry or not is_retried(answer.code):
+                await self._give_up(sequence, whole, answer)
                 return
-            self._metrics.retried.labels(self.trigger.name).inc()
-            due = time.time() + pause(self.trigger.delivery, count, answer)
-            await self._store.failed(self.trigger.name, sequence, count, due)
+            self._metrics.retried.labels(name).inc()
+            due = time.time() + pause(delivery, count, answer)
+            await self._persist(lambda: self._store.failed(name, sequence, count, due))  # noqa: B023
+
+    async def _rest(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return
+        raise _Stopping
+
+    async def _load(self, sequence: int) -> WireEvent:
+        while True:
+            try:
+                return await asyncio.to_thread(self._store.event, sequence)
+            except sqlite3.Error as error:
+                log.warning("%s: event %d cannot be read: %s", self.trigger.name, sequence, error)
+                await self._rest(1)
+
+    async def _persist(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Until the disk takes it: a full disk must not make what was delivered be delivered again."""
+        while True:
+            try:
+                return await write()
+            except Retry as retry:
+                log.warning("%s: %s; trying again", self.trigger.name, retry)
+                await self._rest(retry.after)
 
     async def _attempt(self, target: str | App, event: WireEvent) -> Answer:
         within = self.trigger.delivery.timeout.total_seconds()
@@ -161,54 +220,30 @@ class Deliverer:
         except TimeoutError:
             return Answer(None, [], f"no answer within {within:g} s".encode())
 
-    async def _succeeded(self, sequence: int, accepted: float, event: WireEvent, answer: Answer) -> None:
+    async def _succeeded(self, sequence: int, accepted: float, answer: Answer, *, tried: bool) -> None:
+        name = self.trigger.name
         if answer.body and (answer.header("ce-id") or "cloudevents" in answer.header("content-type")):
             try:
-                await self._accept([decode(answer.headers, answer.body)])
+                reply = decode(answer.headers, answer.body)
+                await self._persist(lambda: self._accept([reply]))
             except Reject as rejected:
-                log.warning("%s replied with no CloudEvent: %s", self.trigger.name, rejected)
-        await self._store.finished(self.trigger.name, sequence)
-        self._metrics.delivered.labels(self.trigger.name).inc()
-        self._metrics.latency.labels(self.trigger.name).observe(max(0.0, time.time() - accepted))
+                log.warning("%s replied with no CloudEvent: %s", name, rejected)
+        await self._persist(lambda: self._store.finished(name, sequence, tried=tried))
+        self._metrics.delivered.labels(name).inc()
+        self._metrics.latency.labels(name).observe(max(0.0, time.time() - accepted))
 
     async def _give_up(self, sequence: int, event: WireEvent, answer: Answer) -> None:
+        name, destination = self.trigger.name, str(self.trigger.subscriber)
         reason = answer.body[:REASON_BYTES].decode(errors="replace")
-        destination = str(self.trigger.subscriber)
         if self._dead_letter_target is not None:
-            extensions = {"knativeerrordest": destination, "knativeerrordata": " ".join(reason.split())}
+            # Attributes take no control characters.
+            printable = "".join(char if char.isprintable() else " " for char in reason)
+            extensions = {"knativeerrordest": destination, "knativeerrordata": " ".join(printable.split())}
             extensions |= {"knativeerrorcode": str(answer.code)} if answer.code else {}
             letter = WireEvent({**event.attributes, **extensions}, event.data)
             answered = await self._attempt(self._dead_letter_target, letter)
-            if not _is_success(answered.code):
-                log.warning("%s: the dead letter sink answered %s", self.trigger.name, answered.code)
-        await self._store.bury(self.trigger.name, sequence, destination, answer.code, reason)
-        self._metrics.dead.labels(self.trigger.name).inc()
-        log.warning("%s: %s is a dead letter: %s", self.trigger.name, event.attributes["id"], reason)
-
-
-def _is_success(code: int | None) -> bool:
-    return code is not None and 200 <= code < 300
-
-
-def _is_retried(code: int | None) -> bool:
-    """Knative's retry table: no answer, 404, 408, 409, 429 and 5xx are tried again, other answers are not."""
-    return code is None or code in RETRIED or code >= 500
-
-
-def pause(delivery: Delivery, count: int, answer: Answer) -> float:
-    """Seconds before attempt `count` + 1, jittered by a tenth. A Retry-After may prolong it to its limit."""
-    delay = delivery.delay.total_seconds()
-    backoff = delay * (count if delivery.policy == "linear" else 2 ** (count - 1))
-    asked = min(_retry_after(answer), delivery.retry_after_max.total_seconds())
-    return max(backoff, asked) * (1 + 0.1 * random.random())  # noqa: S311 - jitter, no secret
-
-
-def _retry_after(answer: Answer) -> float:
-    """RFC 9110 §10.2.3: seconds, or a date. 0 for anything else."""
-    text = answer.header("retry-after")
-    if text.isdecimal():
-        return float(text)
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return 0.0
+            if not is_success(answered.code):
+                log.warning("%s: the dead letter sink answered %s", name, answered.code)
+        await self._persist(lambda: self._store.bury(name, sequence, destination, answer.code, reason))
+        self._metrics.dead.labels(name).inc()
+        log.warning("%s: %s is a dead letter: %s", name, event.attributes["id"], reason)

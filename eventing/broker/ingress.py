@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from ..errors import Fault, Reject, shown
+from ..errors import Fault, Reject, Retry, shown
 from ..wire import WireEvent, decode
 
 Scope = MutableMapping[str, Any]
@@ -47,6 +47,9 @@ class Ingress:
             await self._accept([decode(headers, body)])
         except Reject as rejected:
             await _answer(send, 400, rejected.faults)
+        except Retry as retry:
+            fault = Fault("broker", str(retry), "the event was not taken; send it again")
+            await _answer(send, 503, [fault], (b"retry-after", b"%d" % max(1, round(retry.after))))
         except Answered as answered:
             await _answer(send, answered.status, answered.faults, *answered.headers)
         except ConnectionResetError:

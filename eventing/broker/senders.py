@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import httpx
 
 from ..wire import WireEvent, encode
+
+MAX_ANSWER = 1024 * 1024
+"""A longer answer is cut: whatever it is, it is no event of ours."""
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -37,18 +41,51 @@ async def send(target: str | App, event: WireEvent, client: httpx.AsyncClient) -
 async def _over_http(
     url: str, headers: list[tuple[str, str]], body: bytes, client: httpx.AsyncClient
 ) -> Answer:
+    content = bytearray()
     try:
-        answer = await client.post(url, headers=headers, content=body)
-    except httpx.HTTPError as error:
+        async with client.stream("POST", url, headers=headers, content=body) as answer:
+            async for part in answer.aiter_bytes():
+                content += part
+                if len(content) > MAX_ANSWER:
+                    break
+    except Exception as error:  # noqa: BLE001 - an address that is none, an event that no header can carry
         return Answer(None, [], f"{type(error).__name__}: {error}".encode())
-    return Answer(answer.status_code, list(answer.headers.multi_items()), answer.content)
+    return Answer(answer.status_code, list(answer.headers.multi_items()), bytes(content[:MAX_ANSWER]))
 
 
 async def _in_process(app: App, headers: list[tuple[str, str]], body: bytes) -> Answer:
     status, content = 500, bytearray()
     answered: list[tuple[str, str]] = []
+    unread = [{"type": "http.request", "body": body, "more_body": False}]
+    gone = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if unread:
+            return unread.pop()
+        # An app that watches for a sender who hangs up must not see one before it has answered.
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def reply(message: dict[str, Any]) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            answered.extend((n.decode("latin-1"), v.decode("latin-1")) for n, v in message.get("headers", ()))
+        else:
+            content.extend(message.get("body", b""))
+            if not message.get("more_body"):
+                gone.set()
+
+    try:
+        await app(_scope(headers, len(body)), receive, reply)
+    except Exception as error:  # noqa: BLE001 - a subscriber's defect is a failed attempt, not ours
+        return Answer(500, [], f"{type(error).__name__}: {error}".encode())
+    return Answer(status, answered, bytes(content))
+
+
+def _scope(headers: list[tuple[str, str]], length: int) -> dict[str, Any]:
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-    scope = {
+    return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
@@ -58,25 +95,7 @@ async def _in_process(app: App, headers: list[tuple[str, str]], body: bytes) -> 
         "raw_path": b"/",
         "query_string": b"",
         "root_path": "",
-        "headers": [*raw, (b"content-length", str(len(body)).encode())],
+        "headers": [*raw, (b"content-length", str(length).encode())],
         "client": None,
         "server": None,
     }
-    unread = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> dict[str, Any]:
-        return unread.pop() if unread else {"type": "http.disconnect"}
-
-    async def reply(message: dict[str, Any]) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
-            answered.extend((n.decode("latin-1"), v.decode("latin-1")) for n, v in message.get("headers", ()))
-        else:
-            content.extend(message.get("body", b""))
-
-    try:
-        await app(scope, receive, reply)
-    except Exception as error:  # noqa: BLE001 - a subscriber's defect is a failed attempt, not ours
-        return Answer(500, [], f"{type(error).__name__}: {error}".encode())
-    return Answer(status, answered, bytes(content))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from homeostat.eventing.broker.delivery import pause
+from homeostat.eventing.broker.retries import pause
 from homeostat.eventing.broker.log import EventLog
 from homeostat.eventing.broker.manifests import Delivery
 from homeostat.eventing.broker.senders import Answer

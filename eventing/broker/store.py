@@ -161,7 +161,7 @@ class BrokerStore:
 
     # --- writing -----------------------------------------------------------------------------------------
     async def append(self, events: Sequence[WireEvent]) -> int:
-        """Store events; returns how many were new, once they are on disk. Raises Retry when they cannot be."""
+        """Store events; returns how many were new, once they are on disk. Raises Retry if they cannot be."""
         return await self._submit(events=events)
 
     async def register(self, triggers: Sequence[str]) -> None:

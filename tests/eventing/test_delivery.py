@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from homeostat.eventing.broker.retries import pause
 from homeostat.eventing.broker.log import EventLog
 from homeostat.eventing.broker.manifests import Delivery
+from homeostat.eventing.broker.retries import pause
 from homeostat.eventing.broker.senders import Answer
 from tests.eventing.brokers import FAST, Subscriber, event, running, until
 

@@ -35,6 +35,10 @@ class Algorithm(Protocol):
         """(n,) scores of (n, w, c) windows; higher is more anomalous."""
         ...
 
+    def contributions(self, windows: Float32Array) -> Scores:
+        """(n, c) shares of the channels in the scores of (n, w, c) windows: not negative, rows sum to 1."""
+        ...
+
     def settings(self) -> dict[str, Any]:
         """Parameters and learned scalars, as JSON."""
         ...

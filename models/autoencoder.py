@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .algorithm import Float32Array, Scores, positive, whole
+from .contributions import shares
 
 _LAYERS = 4  # encoder: hidden, latent; decoder: hidden, output
 _CHUNK = 2048  # windows scored at once, which bounds the memory
@@ -131,6 +132,9 @@ class Autoencoder:
         usual = self._weights["usual"]
         scores = [np.log1p(self._errors(part) / usual).mean(axis=1) for part in _chunks(windows)]
         return np.concatenate(scores).astype(np.float64) if scores else np.empty(0)
+
+    def contributions(self, windows: Float32Array) -> Scores:
+        return shares(np.log1p(self._errors(windows) / self._weights["usual"]))
 
     def _errors(self, windows: Float32Array) -> Float32Array:
         """(n, c) squared errors, averaged over the window with more weight on later rows."""

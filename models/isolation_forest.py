@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .algorithm import Float32Array, Scores, whole
+from .contributions import occluded
 
 _EULER = 0.5772156649015329
 _MOST_TAPS = 64  # rows of a window that a cut may look at; the rows of a longer one are thinned out
@@ -77,6 +78,9 @@ class IsolationForest:
         walk(np.asarray(windows, np.float32), *(self._nodes[key] for key in _TYPES), depths)
         # Grown on a single window, a tree has no cut at all: every window is as odd as any other.
         return np.exp2(-depths / self._expected) if self._expected else np.full(len(windows), 0.5)
+
+    def contributions(self, windows: Float32Array) -> Scores:
+        return occluded(self.score, windows)
 
     def settings(self) -> dict[str, Any]:
         return {

@@ -14,8 +14,8 @@ from homeostat.models.algorithm import algorithm, create
 from homeostat.models.autoencoder import Autoencoder
 from homeostat.models.features import windows
 from homeostat.models.isolation_forest import IsolationForest, taps
+from tests.models.quick import QUICK
 
-QUICK = {"isolation-forest": {"trees": 50}, "autoencoder": {"epochs": 2, "hidden": 16, "latent": 3}}
 every = pytest.mark.parametrize("name", list(ALGORITHMS))
 
 

@@ -14,8 +14,8 @@ import pytest
 from homeostat.models import ALGORITHMS, artifact
 from homeostat.models.artifact import ArtifactError
 from homeostat.models.fitted import fit
+from tests.models.quick import QUICK
 
-QUICK = {"isolation-forest": {"trees": 10}, "autoencoder": {"epochs": 1, "hidden": 8, "latent": 2}}
 ROWS = np.random.default_rng(0).normal([0, 50], [1, 10], size=(200, 2))
 every = pytest.mark.parametrize("name", list(ALGORITHMS))
 

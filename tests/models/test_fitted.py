@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from homeostat.models import ALGORITHMS
 from homeostat.models.fitted import fit
 from homeostat.models.metrics import report
+from tests.models.quick import QUICK
 
-QUICK = {"isolation-forest": {"trees": 50}, "autoencoder": {"epochs": 2, "hidden": 16, "latent": 3}}
 CHANNELS = ("flow", "heat", "hum")
 every = pytest.mark.parametrize("name", list(ALGORITHMS))
 

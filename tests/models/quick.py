@@ -1,0 +1,10 @@
+"""Parameters with which each algorithm fits within a second, for tests that ask about all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+QUICK: dict[str, dict[str, Any]] = {
+    "isolation-forest": {"trees": 50},
+    "autoencoder": {"epochs": 2, "hidden": 16, "latent": 3},
+}

@@ -70,7 +70,8 @@ def test_the_manifest_tells_what_it_is_and_where_it_comes_from(folder):
 
 
 def test_the_digest_is_that_of_the_manifest_and_the_same_for_the_same_fit(detectors, tmp_path):
-    again = fit("isolation-forest", ROWS, channels=("a", "b"), window=5, parameters={"trees": 10})
+    parameters = QUICK["isolation-forest"]
+    again = fit("isolation-forest", ROWS, channels=("a", "b"), window=5, parameters=parameters)
     first = artifact.save(detectors["isolation-forest"], tmp_path / "one", {"x": 1})
     assert artifact.save(again, tmp_path / "two", {"x": 1}) == first
     assert (

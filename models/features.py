@@ -1,19 +1,15 @@
-"""From rows in raw units to scaled windows: time alignment, segments, scaling, sliding windows."""
+"""From rows in raw units to scaled windows: segments, scaling, sliding windows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ScalerKind = Literal["robust", "standard", "none"]
 Segments = NDArray[np.int64]
@@ -21,7 +17,6 @@ Segments = NDArray[np.int64]
 _FARTHEST = 1e6  # scaled values are clipped here, so that their squares stay finite in float32
 _IQR_OF_NORMAL = 1.3489795003921634  # interquartile range of the standard normal distribution
 _CONSTANT = 1e-9  # of its level: a channel that varies by less is constant but for rounding
-_LARGEST_FILLED_GAP = 3  # periods
 
 
 def runs(rows: int, segments: NDArray[Any] | None) -> list[slice]:
@@ -110,69 +105,3 @@ class Scaler:
     @classmethod
     def restore(cls, kind: ScalerKind, arrays: Mapping[str, NDArray[Any]]) -> Self:
         return cls(kind, np.asarray(arrays["center"], np.float64), np.asarray(arrays["scale"], np.float64))
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """Rows in the order of time, and what was done to bring them there (counts of rows)."""
-
-    frame: pd.DataFrame
-    segments: Segments
-    unreadable_times: int
-    moved: int
-    duplicates: int
-    filled: int
-
-    def __str__(self) -> str:
-        return (
-            f"{len(self.frame)} rows in {len(np.unique(self.segments))} segments; "
-            f"{self.unreadable_times} without a readable time dropped, {self.moved} out of order, "
-            f"{self.duplicates} duplicates dropped, {self.filled} filled forward"
-        )
-
-
-def align(frame: pd.DataFrame, time: str, period: timedelta) -> Aligned:
-    """Sorts by the column `time` and makes gaps explicit.
-
-    Of rows with one timestamp the last wins. A gap of up to three periods is filled forward at the pace of
-    `period`; a longer one starts a new segment, which no window will cross. Rows whose time cannot be read
-    are dropped and counted. Raises ValueError when there is no such column.
-    """
-    import pandas as pd
-
-    if time not in frame.columns:
-        raise ValueError(f"no column {time!r} for the time: the columns are {', '.join(map(str, frame))}")
-    if period <= timedelta(0):
-        raise ValueError(f"period is {period}: give a length of time above 0")
-    stamps = pd.to_datetime(frame[time], errors="coerce", format="ISO8601", utc=True)
-    readable = frame.assign(**{time: stamps})[stamps.notna()]
-    moved = int((readable[time].diff() < pd.Timedelta(0)).sum())
-    ordered = readable.sort_values(time, kind="stable")
-    single = ordered.drop_duplicates(time, keep="last").reset_index(drop=True)
-    gap = (single[time].diff() / pd.Timedelta(period)).to_numpy(np.float64)  # in periods; NaN at the first
-    border = gap > _LARGEST_FILLED_GAP + 0.5
-    filled, segments = _fill(single, time, period, np.where(border, 1.0, np.nan_to_num(gap, nan=1.0)), border)
-    return Aligned(
-        filled,
-        segments,
-        unreadable_times=len(frame) - len(readable),
-        moved=moved,
-        duplicates=len(ordered) - len(single),
-        filled=len(filled) - len(single),
-    )
-
-
-def _fill(
-    frame: pd.DataFrame, time: str, period: timedelta, gap: NDArray[np.float64], border: NDArray[np.bool_]
-) -> tuple[pd.DataFrame, Segments]:
-    """Repeats a row for each period that passes before the next one; `gap` is the wait before each row."""
-    import pandas as pd
-
-    wait = (
-        np.append(np.maximum(np.rint(gap[1:]), 1), 1).astype(np.int64) if len(gap) else np.zeros(0, np.int64)
-    )
-    source = np.repeat(np.arange(len(frame)), wait)
-    step = np.arange(len(source)) - np.repeat(np.cumsum(wait) - wait, wait)
-    filled = frame.iloc[source].reset_index(drop=True)
-    filled[time] = filled[time] + step * pd.Timedelta(period)
-    return filled, np.cumsum(border)[source].astype(np.int64)

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from homeostat.eventing.durations import parse_duration
-from homeostat.models import artifact, data, features, fitted, injection, metrics
+from homeostat.models import alignment, artifact, data, features, fitted, injection, metrics
 
 HELD_BACK = 0.3
 """The share of each segment, its tail, that judges candidates."""
@@ -111,7 +111,7 @@ def split(frame: pd.DataFrame, spec: Mapping[str, Any], seed: int) -> tuple[Rows
     """
     section, window = spec["data"], int(spec["features"]["window"])
     period: timedelta = parse_duration(section["period"])
-    aligned = features.align(frame, section["time"], period)
+    aligned = alignment.align(frame, section["time"], period)
     rows = aligned.frame[section["channels"]].to_numpy(float)
     teaches = aligned.frame["teaches"].to_numpy(bool)
     tail = _tails(aligned.segments)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from homeostat.models.features import Scaler, align, runs, windows
+from homeostat.models.features import Scaler, runs, windows
 
 segment_lengths = st.lists(st.integers(1, 12), min_size=1, max_size=6)
 
@@ -107,56 +104,3 @@ def test_scaler_comes_back_from_its_arrays():
 def test_unknown_scaler_is_refused_by_name():
     with pytest.raises(ValueError, match="'minmax': choose one of robust, standard, none"):
         Scaler.fit(np.ones((3, 1)), "minmax")  # type: ignore[arg-type]
-
-
-def frame(*seconds: float) -> pd.DataFrame:
-    start = pd.Timestamp("2020-03-09 10:00:00")
-    stamps = [str(start + pd.Timedelta(seconds=one)) for one in seconds]
-    return pd.DataFrame({"datetime": stamps, "x": [float(place) for place in range(len(seconds))]})
-
-
-def test_rows_are_sorted_and_of_equal_times_the_last_wins():
-    aligned = align(frame(0, 2, 1, 1), "datetime", timedelta(seconds=1))
-    assert aligned.frame["x"].tolist() == [0, 3, 1]
-    assert (aligned.moved, aligned.duplicates, aligned.filled) == (1, 1, 0)
-
-
-def test_small_gap_is_filled_forward_and_a_large_one_starts_a_segment():
-    aligned = align(frame(0, 3, 4, 8, 9), "datetime", timedelta(seconds=1))
-    assert aligned.frame["x"].tolist() == [0, 0, 0, 1, 2, 3, 4]
-    assert aligned.segments.tolist() == [0, 0, 0, 0, 0, 1, 1]
-    assert aligned.filled == 2
-    assert aligned.frame["datetime"].is_monotonic_increasing
-
-
-def test_jitter_neither_fills_nor_splits():
-    aligned = align(frame(0, 1.2, 1.9, 3.1, 4.0), "datetime", timedelta(seconds=1))
-    assert (aligned.filled, aligned.segments.tolist()) == (0, [0] * 5)
-
-
-def test_unreadable_times_are_dropped_and_counted():
-    rows = frame(0, 1, 2)
-    rows.loc[1, "datetime"] = "yesterday"
-    aligned = align(rows, "datetime", timedelta(seconds=1))
-    assert aligned.unreadable_times == 1
-    assert "1 without a readable time dropped" in str(aligned)
-
-
-def test_aligning_nothing_gives_nothing():
-    aligned = align(frame(), "datetime", timedelta(seconds=1))
-    assert (len(aligned.frame), len(aligned.segments)) == (0, 0)
-
-
-def test_missing_time_column_is_named():
-    with pytest.raises(ValueError, match="no column 'when' for the time: the columns are datetime, x"):
-        align(frame(0), "when", timedelta(seconds=1))
-
-
-@given(gaps=st.lists(st.integers(0, 8), max_size=20))
-def test_aligned_rows_keep_the_pace_within_a_segment(gaps):
-    aligned = align(frame(*np.cumsum([0, *gaps]).tolist()), "datetime", timedelta(seconds=1))
-    steps = aligned.frame["datetime"].diff().dt.total_seconds().to_numpy()[1:]
-    same = np.diff(aligned.segments) == 0
-    assert (steps[same] == 1).all()
-    assert (steps[~same] > 3).all()
-    assert len(aligned.frame) == len(gaps) + 1 - aligned.duplicates + aligned.filled

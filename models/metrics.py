@@ -1,4 +1,4 @@
-"""How well scores find labelled anomalies: point-wise figures, average precision and VUS-PR."""
+"""How well scores find labelled anomalies: every figure in one report, average precision and VUS-PR."""
 
 from __future__ import annotations
 
@@ -7,43 +7,51 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .alarm_figures import alarm_figures
 from .algorithm import Scores
+from .ranges import ranges
 
 _THRESHOLDS = 250  # operating points along the scores, as many as the authors' implementation takes
 
+FIGURES = (
+    *("precision", "recall", "f1", "false_alarm_rate", "missed_alarm_rate", "average_precision", "vus_pr"),
+    *("range_precision", "range_recall", "range_f1"),
+    *("affiliation_precision", "affiliation_recall", "affiliation_f1"),
+    *("events", "events_found", "delay_median", "delay_mean", "delay_median_seconds", "delay_mean_seconds"),
+    *("false_alarms_per_day", "point_adjusted_f1", "point_adjusted_random_f1"),
+    *("always_alarm_precision", "always_alarm_f1", "always_alarm_range_f1", "always_alarm_affiliation_f1"),
+)
+"""The keys of every report, whatever its rows could tell."""
 
-def report(scores: NDArray[Any], labels: NDArray[Any], threshold: float) -> dict[str, float | None]:
+
+def report(
+    scores: NDArray[Any], labels: NDArray[Any], threshold: float, *, period: float | None = None
+) -> dict[str, float | None]:
     """Every figure of (n,) scores against (n,) labels, where above 0 is anomalous; an alarm is a score above
-    the threshold. None stands for what these rows cannot tell: without anomalies all but the false-alarm
-    rate, without an alarm the precision.
+    the threshold. `period` is the seconds from row to row. None stands for what these rows cannot tell:
+    without anomalies all but false alarms, without an alarm the precisions, without a period what is counted
+    in seconds and days.
 
     * precision, recall, f1, missed_alarm_rate (1 - recall): of rows; false_alarm_rate: of normal rows;
     * average_precision, vus_pr: whatever the threshold; vus_pr forgives a little earliness or lateness;
-    * always_alarm_f1: the F1 of calling every row anomalous, the figure that f1 has to beat.
+    * range_precision, _recall, _f1: of ranges (`range_based`); affiliation_precision, _recall, _f1: by
+      distance in time (`affiliation`);
+    * events, events_found, delay_median, delay_mean (rows), the same in _seconds, false_alarms_per_day
+      (`event_wise`);
+    * point_adjusted_f1, and point_adjusted_random_f1 of as many alarms at random (`point_adjusted`);
+    * always_alarm_f1, _precision, _range_f1, _affiliation_f1: what calling every row anomalous reaches, the
+      figures that the others have to beat.
 
     >>> report(np.array([.1, .9, .8, .2]), np.array([0, 1, 0, 0]), 0.5)["precision"]
     0.5
     """
     values, truth = _checked(scores, labels)
-    alarm = values > threshold
-    hits = int((alarm & truth).sum())
-    anomalies, alarms = int(truth.sum()), int(alarm.sum())
-    normal = len(truth) - anomalies
-    figures: dict[str, float | None] = dict.fromkeys(
-        ("precision", "recall", "f1", "missed_alarm_rate", "average_precision", "vus_pr", "always_alarm_f1")
-    )
-    figures["false_alarm_rate"] = (alarms - hits) / normal if normal else None
-    if not anomalies:
-        return figures
-    return figures | {
-        "precision": hits / alarms if alarms else None,
-        "recall": hits / anomalies,
-        "f1": 2 * hits / (alarms + anomalies),
-        "missed_alarm_rate": 1 - hits / anomalies,
-        "average_precision": average_precision(values, truth),
-        "vus_pr": vus_pr(values, truth),
-        "always_alarm_f1": 2 * anomalies / (len(truth) + anomalies),
-    }
+    figures: dict[str, float | None] = dict.fromkeys(FIGURES)
+    figures |= alarm_figures(values > threshold, truth, period)
+    if truth.any():
+        figures["average_precision"] = average_precision(values, truth)
+        figures["vus_pr"] = vus_pr(values, truth)
+    return figures
 
 
 def average_precision(scores: NDArray[Any], labels: NDArray[Any]) -> float | None:
@@ -85,51 +93,53 @@ def vus_pr(scores: NDArray[Any], labels: NDArray[Any], max_buffer: int = 100) ->
     # A row is alarmed from its `first` cut on: the number of cuts above its score.
     first = np.searchsorted(-cuts, -values, side="left")
     alarms = np.cumsum(np.bincount(first, minlength=_THRESHOLDS))
-    edges = np.diff(np.concatenate([[0], truth.astype(np.int8), [0]]))
-    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
-    areas = [_area(first, alarms, truth, starts, ends, buffer) for buffer in range(max_buffer + 1)]
+    starts, stops = ranges(truth)
+    ends = stops - 1
+    hits = np.cumsum(np.bincount(first[truth], minlength=_THRESHOLDS))
+    halves = range(max_buffer // 2 + 1)
+    found = {half: _found(first, starts, ends, half) for half in halves}
+    areas = [
+        _area(alarms, hits, _near(first, truth, starts, ends, buffer), found[buffer // 2])
+        for buffer in range(max_buffer + 1)
+    ]
     return float(np.mean(areas))
 
 
 def _area(
+    alarms: NDArray[np.int64], certain: NDArray[np.int64], near: Scores | float, found: Scores
+) -> float:
+    """The area under the range-based precision-recall curve for one buffer: at each cut `alarms` rows are
+    alarmed, `certain` of them in labelled ranges, others in the buffers worth `near`, and a share `found` of
+    the ranges is met."""
+    hits = certain + near
+    # Only the buffer that was alarmed counts as positive, and half of it: neither early nor late is required.
+    recall = np.minimum(hits / (certain[-1] + near / 2), 1) * found
+    return float((np.diff(recall, prepend=0) * hits / alarms).sum())
+
+
+def _near(
     first: NDArray[np.int64],
-    alarms: NDArray[np.int64],
     truth: NDArray[np.bool_],
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
     buffer: int,
-) -> float:
-    """The area under the range-based precision-recall curve for one buffer."""
-    soft = _softened(truth, starts, ends, buffer)
-    near = np.flatnonzero(soft)
-    hits = np.cumsum(np.bincount(first[near], weights=soft[near], minlength=_THRESHOLDS))
-    certain = truth.sum()
-    found_certain = np.cumsum(np.bincount(first[truth], minlength=_THRESHOLDS))
-    # Only the buffer that was alarmed counts as positive, and half of it: neither early nor late is required.
-    positives = certain + (hits - found_certain) / 2
-    recall = np.minimum(hits / positives, 1) * _found(first, starts, ends, buffer)
-    return float((np.diff(recall, prepend=0) * hits / alarms).sum())
-
-
-def _softened(
-    truth: NDArray[np.bool_], starts: NDArray[np.int64], ends: NDArray[np.int64], buffer: int
-) -> Scores:
-    """Labels with a slope of half a buffer on either side of each range."""
+) -> Scores | float:
+    """At each cut, the worth of alarmed rows in the slopes of half a buffer on either side of each range."""
     if buffer < 2:
-        return truth.astype(np.float64)
+        return 0.0
     far = np.arange(1, buffer // 2 + 1)
     rows = np.concatenate([(ends[:, None] + far).ravel(), (starts[:, None] - far).ravel()])
     slope = np.tile(np.sqrt(1 - far / buffer), 2 * len(starts))
-    inside = (rows >= 0) & (rows < len(truth))
-    added = np.bincount(rows[inside], weights=slope[inside], minlength=len(truth))
-    return np.minimum(truth + added, 1.0)
+    outside = (rows >= 0) & (rows < len(truth))
+    outside[outside] = ~truth[rows[outside]]
+    worth = np.minimum(np.bincount(rows[outside], weights=slope[outside], minlength=len(truth)), 1.0)
+    sloped = np.flatnonzero(worth)
+    return np.cumsum(np.bincount(first[sloped], weights=worth[sloped], minlength=_THRESHOLDS))
 
 
-def _found(
-    first: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64], buffer: int
-) -> Scores:
-    """At each cut, the share of ranges with an alarm in them or their buffers. Ranges that touch are one."""
-    half = buffer // 2
+def _found(first: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64], half: int) -> Scores:
+    """At each cut, the share of ranges with an alarm in them or `half` a buffer around. Ranges that touch are
+    one."""
     apart = ends[:-1] + half < starts[1:] - half
     begin = np.maximum(starts[np.append(True, apart)] - half, 0)
     end = np.minimum(ends[np.append(apart, True)] + half, len(first) - 1)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
-from homeostat.models.metrics import average_precision, report, vus_pr
+from homeostat.models.metrics import FIGURES, average_precision, report, vus_pr
 
 
 def labelled(seed, n, ranges, coarse=False):
@@ -48,8 +48,9 @@ def test_figures_equal_scikit_learns(seed, threshold):
 
 
 def test_without_anomalies_only_false_alarms_are_measured():
-    figures = report(np.array([0.1, 0.9]), np.zeros(2), 0.5)
+    figures = report(np.array([0.1, 0.9]), np.zeros(2), 0.5, period=43_200)
     assert figures.pop("false_alarm_rate") == 0.5
+    assert figures.pop("false_alarms_per_day") == 1.0
     assert set(figures.values()) == {None}
 
 
@@ -107,6 +108,45 @@ def test_vus_pr_forgives_lateness_where_average_precision_does_not():
     labels[100:140] = 1
     late = np.roll(labels, 10)
     assert vus_pr(late, labels) > average_precision(late, labels)
+
+
+@given(seed=st.integers(0, 500), n=st.integers(1, 40), ranges=st.integers(0, 3), threshold=st.floats(0, 1.4))
+def test_every_report_has_the_same_figures_whatever_its_rows_can_tell(seed, n, ranges, threshold):
+    scores, labels = labelled(seed, n, ranges)
+    assert tuple(report(scores, labels, threshold)) == FIGURES
+
+
+def test_what_a_report_says_of_always_alarming_is_what_always_alarming_reaches():
+    scores, labels = labelled(3, 500, 4)
+    figures = report(scores, labels, -1.0)
+    for name in ("f1", "precision", "range_f1", "affiliation_f1"):
+        assert figures[name] == pytest.approx(figures[f"always_alarm_{name}"]) != 0
+
+
+def test_a_period_turns_rows_into_seconds_and_days():
+    labels = np.zeros(1000)
+    labels[100:150] = labels[500:550] = 1
+    scores = np.zeros(1000)
+    scores[[110, 520, 700]] = 1
+    figures = report(scores, labels, 0.5, period=10.0)
+    assert (figures["events"], figures["events_found"], figures["delay_median"]) == (2, 2, 15)
+    assert figures["delay_median_seconds"] == figures["delay_mean_seconds"] == 150
+    assert figures["false_alarms_per_day"] == pytest.approx(8.64)
+    without = report(scores, labels, 0.5)
+    assert without["false_alarms_per_day"] is without["delay_mean_seconds"] is None
+
+
+def test_point_adjusted_f1_is_never_told_without_that_of_random_alarms():
+    figures = report(*labelled(4, 300, 3), 0.9)
+    assert figures["point_adjusted_f1"] > figures["f1"]
+    assert figures["point_adjusted_random_f1"] > 0
+
+
+def test_a_report_on_a_hundred_thousand_rows_with_many_events_takes_less_than_two_seconds():
+    scores, labels = labelled(10, 100_000, 1000)
+    started = time.process_time()
+    report(scores, labels, 0.9, period=1.0)
+    assert time.process_time() - started < 2.0
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ def pack(
     parents = np.bincount(np.concatenate([left[~leaf], right[~leaf], roots]), minlength=len(own))
     if not (parents == 1).all():
         raise ValueError(
-            f"node {int((parents != 1).argmax())} of the trees has not exactly one parent: fit and save the model again"
+            f"node {int((parents != 1).argmax())} of the trees has not exactly one parent: fit and save the"
+            " model again"
         )
     order, levels = _breadth_first(roots, left, right, leaf)
     place = np.empty(len(own), np.uint32)

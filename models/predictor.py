@@ -3,8 +3,12 @@
     python -m homeostat.models.predictor --model_name pump --model_dir artifacts/pump-abc \\
         --http_port 8080 --revision pump-abc
 
-All of KServe's own options hold. gRPC is off unless `--enable_grpc true`. An artifact that cannot be trusted
-ends the process with exit status 65 and one line that says why. Neither torch nor scikit-learn is loaded.
+All of KServe's own options hold. gRPC is off unless `--enable_grpc true`, and listens where `--host` says. An
+artifact that cannot be trusted ends the process with exit status 65 and one line that says why. Neither torch
+nor scikit-learn is loaded.
+
+A request that names its series needs its new rows only (`scoring_request`): the last ones of each series are
+kept in this process (`series`, which says for how long, and what to mind with several replicas).
 """
 
 from __future__ import annotations
@@ -16,32 +20,32 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-import orjson
-from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
-from kserve.errors import InferenceError, InvalidInput
+from kserve import InferRequest, InferResponse, Model
+from kserve.errors import InferenceError, InvalidInput, ModelNotFound
 from kserve.logging import configure_logging
-from kserve.model_server import app
 from kserve.model_server import parser as kserve_parser
-from numpy.typing import NDArray
 from prometheus_client import REGISTRY
-from starlette.responses import JSONResponse
 
-from . import artifact, protocol
+from . import artifact
+from .explanation import contributions
 from .fitted import Fitted
+from .kserve_server import Server
+from .micro_batching import Batcher, of_rows, of_windows, score_together
 from .predictor_metrics import Metrics
+from .scoring_answer import Answer, v1, v2
+from .scoring_request import ScoringRequest, read
+from .series import Tails
 
 EX_DATAERR = 65
 """sysexits.h: the input was wrong. The same artifact would be refused again, so do not start it again."""
 
 PARENT_PID = "HOMEOSTAT_PARENT_PID"
-INLINE_ROWS = 500
-"""Requests of more rows are scored in a thread, so that probes and other requests do not wait for them."""
-
 _PR_SET_PDEATHSIG = 1
 
 
@@ -53,16 +57,17 @@ class Predictor(Model):  # type: ignore[misc]
         self.folder, self.revision = folder, revision
         self.fitted: Fitted
         self.version: str
+        self.platform: str
 
     def load(self) -> bool:
         """Read, check and warm up. Raises ArtifactError."""
         self.fitted = artifact.load(self.folder)
         stated = artifact.manifest(self.folder)
         self.version = str(stated.provenance.get("version") or stated.files[artifact.WEIGHTS].sha256[:12])
+        self.platform = f"homeostat_{stated.algorithm}"
         self.metrics = Metrics(REGISTRY, self.revision, stated.algorithm, self.version)
-        usual = np.tile(self.fitted.scaler.center, (2, 1))
-        scores(self.fitted, usual)
-        scores(self.fitted, usual[None])
+        self._tails = Tails(getattr(self.fitted, "tail", self.fitted.window - 1))
+        self._batcher = Batcher(partial(score_together, self.fitted), _warm_up(self.fitted))
         self.ready = True
         return self.ready
 
@@ -70,71 +75,38 @@ class Predictor(Model):  # type: ignore[misc]
         self, payload: dict[str, Any] | bytes | InferRequest, headers: dict[str, str] | None = None
     ) -> dict[str, Any] | InferResponse:
         begun = perf_counter()
+        if isinstance(payload, InferRequest) and payload.model_version not in (None, "", self.version):
+            raise ModelNotFound(f"{self.name}, version {payload.model_version}")  # gRPC's field
         try:
-            values = self._values(payload)
-        except protocol.InputError as error:
+            request = read(payload, headers or {}, self.fitted.channels)
+        except ValueError as error:
             self.metrics.rejected()
             raise InvalidInput(str(error)) from None
-        found = await self._score(values)
-        flags = self.fitted.anomalies(found)
-        self.metrics.scored(found, flags, self.fitted.threshold, perf_counter() - begun)
+        answer = await self._answer(request)
+        self.metrics.scored(answer.scores, answer.anomalies, self.fitted.threshold, perf_counter() - begun)
+        options = {"threshold": self.fitted.threshold, "revision": self.revision}
+        if request.series is not None:
+            options |= {"series": request.series, "past": answer.past}
         if isinstance(payload, InferRequest):
-            return self._v2(payload.id, found, flags)
-        return {
-            "predictions": [
-                {"score": score, "anomaly": flag}
-                for score, flag in zip(found.tolist(), flags.tolist(), strict=True)
-            ],
-            "threshold": self.fitted.threshold,
-            "revision": self.revision,
-            "model_version": self.version,
-        }
+            return v2(self.name, self.version, payload, answer, options)
+        return v1(answer, self.fitted.channels) | options | {"model_version": self.version}
 
-    async def _score(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    async def _answer(self, request: ScoringRequest) -> Answer:
+        values, past = request.values, 0
+        if request.series is not None:
+            values = self._tails.extend(request.series, values, request.reset)
+            past = len(values) - len(request.values)
+        asked = of_rows(values, len(request.values)) if values.ndim == 2 else of_windows(values)
         try:
-            if values.size > INLINE_ROWS * len(self.fitted.channels):
-                return await asyncio.to_thread(scores, self.fitted, values)
-            return scores(self.fitted, values)
-        except ValueError as error:  # the input was checked, so this fault is the revision's own
+            found = await self._batcher.score(asked)
+            shares = await asyncio.to_thread(contributions, self.fitted, asked) if request.explain else None
+        except Exception as error:  # the input was checked, so this fault is the revision's own
             raise InferenceError(f"{self.revision} could not score: {error}") from error
+        return Answer(found, self.fitted.anomalies(found), past, shares)
 
     def validate(self, payload: Any) -> Any:
-        """KServe's check says less than `protocol`, which sees every payload next."""
+        """KServe's check says less than `scoring_request`, which sees every payload next."""
         return payload
-
-    def _values(self, payload: object) -> NDArray[np.float64]:
-        channels = self.fitted.channels
-        if isinstance(payload, InferRequest):
-            if len(payload.inputs) != 1:
-                raise protocol.InputError("inputs", f"{len(payload.inputs)} tensors, not one", channels)
-            one = payload.inputs[0]
-            data = one.data
-            if data is None:  # the binary extension, or gRPC's raw contents
-                try:
-                    data = one.as_numpy()
-                except (ValueError, TypeError, InvalidInput) as error:
-                    raise protocol.InputError(f"inputs.{one.name}", str(error), channels) from None
-            return protocol.tensor(one.name, one.shape, one.datatype, data, channels)
-        if isinstance(payload, bytes):
-            # KServe parses a V1 body only when its content type is exactly application/json.
-            try:
-                payload = orjson.loads(payload)
-            except orjson.JSONDecodeError as error:
-                raise protocol.InputError("body", f"no JSON ({error})", channels) from None
-        return protocol.instances(payload, channels)
-
-    def _v2(self, id: str | None, found: NDArray[np.float64], flags: NDArray[np.bool_]) -> InferResponse:
-        shape = [len(found)]
-        return InferResponse(
-            response_id=id or "",
-            model_name=self.name,
-            model_version=self.version,
-            infer_outputs=[
-                InferOutput("score", shape, "FP64", data=found.tolist()),
-                InferOutput("anomaly", shape, "BOOL", data=flags.tolist()),
-            ],
-            parameters={"threshold": self.fitted.threshold, "revision": self.revision},
-        )
 
     def get_input_types(self) -> list[dict[str, Any]]:
         return [{"name": "rows", "datatype": "FP64", "shape": [-1, len(self.fitted.channels)]}]
@@ -146,35 +118,14 @@ class Predictor(Model):  # type: ignore[misc]
         ]
 
 
-def scores(fitted: Fitted, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) scores of (n, c) consecutive rows, or of (n, w, c) windows: of each window's last row."""
-    if values.ndim == 2:
-        return fitted.score(values)
-    n, given, c = values.shape
-    wanted = fitted.window
-    # As Fitted.score: what lies before the first row is taken to have been like it.
-    before = np.repeat(values[:, :1], max(0, wanted - given), axis=1)
-    whole = np.concatenate([before, values[:, max(0, given - wanted) :]], axis=1)
-    return fitted.algorithm.score(fitted.scaler.transform(whole.reshape(-1, c)).reshape(n, wanted, c))
-
-
-class Server(ModelServer):  # type: ignore[misc]
-    """KServe's server on a given host, or on a socket that the parent process has bound for it."""
-
-    def __init__(self, host: str, fd: int | None, **options: Any) -> None:
-        super().__init__(**options)
-        self._host, self._fd = host, fd
-
-    async def _serve(self) -> None:
-        self._rest_server.config.host = self._host
-        self._rest_server.config.fd = self._fd
-        app.add_exception_handler(ValueError, _malformed)
-        await super()._serve()
-
-
-async def _malformed(_: object, error: Exception) -> JSONResponse:
-    """KServe's decoding of V2's binary extension lets these through as 500."""
-    return JSONResponse({"error": f"body is malformed: {error}"}, 400)
+def _warm_up(fitted: Fitted) -> float:
+    """Score rows, a window and several stretches, which compiles what is compiled; seconds per row."""
+    usual = np.tile(fitted.scaler.center, (fitted.window + 1, 1))
+    both = [of_rows(usual, 1), of_windows(usual[None])]
+    score_together(fitted, both)
+    begun = perf_counter()
+    score_together(fitted, both)
+    return (perf_counter() - begun) / (2 * len(usual))
 
 
 def die_with_parent() -> None:
@@ -192,7 +143,7 @@ def _logging() -> None:
     for per_request in ("uvicorn.access", "kserve.trace"):
         logging.getLogger(per_request).setLevel(logging.WARNING)
     logging.getLogger("kserve").addFilter(
-        lambda record: not (record.exc_info and isinstance(record.exc_info[1], InvalidInput))
+        lambda record: not (record.exc_info and isinstance(record.exc_info[1], InvalidInput | ModelNotFound))
     )
 
 

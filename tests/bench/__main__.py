@@ -12,6 +12,8 @@ from typing import Any
 
 BENCHES: Mapping[str, str] = {
     "broker": "durable ingest beside bare uvicorn, and delivery to a function in the same process",
+    "scoring": "one window and many, beside scikit-learn's forest and eager torch",
+    "serving": "requests over HTTP beside KServe's sklearn server, and beside a constant",
 }
 
 
@@ -46,8 +48,17 @@ def main() -> None:
 def _table(name: str, metrics: Mapping[str, Mapping[str, Any]], peer: str) -> None:
     print(f"{name}: {BENCHES[name]} (peer: {peer})")
     for metric, one in metrics.items():
-        against = f"{one['peer']:>12,.0f} {one['ratio']:>7.2f}x" if one["peer"] else ""
-        print(f"  {metric:<24}{one['ours']:>12,.0f} {one['unit']:<9}{against}")
+        against = f"{_figure(one['peer']):>12} {one['ratio']:>7.2f}x" if one["peer"] else ""
+        print(f"  {metric:<24}{_figure(one['ours']):>12} {one['unit']:<11}{against}")
+
+
+def _figure(value: float) -> str:
+    """Three figures or more, whether it is a share or a rate.
+
+    >>> _figure(12345.6), _figure(0.1234), _figure(3.0)
+    ('12,346', '0.123', '3.00')
+    """
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.{2 if abs(value) >= 1 else 3}f}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,120 @@
+"""Requests that arrive together, or while others are being scored, are scored in one call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .algorithm import Scores
+from .fitted import Fitted
+
+INLINE_SECONDS = 0.002
+"""What is expected to take longer is scored in a thread, so that probes and other requests do not wait."""
+
+BATCH_ROWS = 10_000
+_LEARNING_RATE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """What one request wants scored: unbroken stretches of rows, one after the other.
+
+    `rows` is (m, c) in raw units, `lengths` (k,) adds up to m, and `wanted` (m,) marks the rows whose scores
+    are asked for; the others are their past.
+    """
+
+    rows: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    wanted: NDArray[np.bool_]
+
+
+def of_rows(rows: NDArray[np.float64], wanted: int) -> Stretches:
+    """One stretch of (n, c) rows, of which the last `wanted` are to be scored."""
+    mask = np.zeros(len(rows), np.bool_)
+    mask[-wanted:] = True
+    return Stretches(rows, np.array([len(rows)]), mask)
+
+
+def of_windows(windows: NDArray[np.float64]) -> Stretches:
+    """(n, w, c) windows as stretches of which only the last row is to be scored."""
+    n, w, c = windows.shape
+    mask = np.zeros(n * w, np.bool_)
+    mask[w - 1 :: w] = True
+    return Stretches(windows.reshape(n * w, c), np.full(n, w), mask)
+
+
+def score_together(fitted: Fitted, batch: Sequence[Stretches]) -> list[Scores]:
+    """The wanted scores of each of the requests, the same as when it is scored alone, from one call.
+
+    Raises ValueError for a value that is not finite, whichever request it is in.
+    """
+    lengths = np.concatenate([one.lengths for one in batch])
+    segments = np.repeat(np.arange(len(lengths)), lengths) if len(lengths) > 1 else None
+    wanted = np.concatenate([one.wanted for one in batch])
+    found = fitted.score(np.concatenate([one.rows for one in batch]), segments)[wanted]
+    return np.split(found, np.cumsum([int(one.wanted.sum()) for one in batch])[:-1])
+
+
+class Batcher:
+    """Scores what waits, as much of it at once as `BATCH_ROWS` rows allow, until nothing waits any more.
+
+    While nothing is being scored a request waits for one turn of the event loop, in which those that came
+    with it join. The same requests scored one by one get the same scores; one that cannot be scored fails
+    alone. Not for use from several threads.
+    """
+
+    def __init__(self, score: Callable[[Sequence[Stretches]], list[Scores]], seconds_per_row: float) -> None:
+        self._score, self._per_row = score, seconds_per_row
+        self._waiting: deque[tuple[Stretches, asyncio.Future[Scores]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def score(self, request: Stretches) -> Scores:
+        """The wanted scores of one request. Raises what scoring it raised."""
+        future: asyncio.Future[Scores] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._work(), name="score what waits")
+        return await future
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._take()
+                requests = [request for request, _ in batch]
+                rows = sum(len(request.rows) for request in requests)
+                begun = perf_counter()
+                if rows * self._per_row < INLINE_SECONDS:
+                    answers = self._each(requests)
+                else:
+                    answers = await asyncio.to_thread(self._each, requests)
+                self._per_row += _LEARNING_RATE * ((perf_counter() - begun) / rows - self._per_row)
+                for (_, future), answer in zip(batch, answers, strict=True):
+                    if future.done():  # its client has gone
+                        continue
+                    if isinstance(answer, Exception):
+                        future.set_exception(answer)
+                    else:
+                        future.set_result(answer)
+        finally:
+            self._task = None
+
+    def _take(self) -> list[tuple[Stretches, asyncio.Future[Scores]]]:
+        batch = [self._waiting.popleft()]
+        rows = len(batch[0][0].rows)
+        while self._waiting and (rows := rows + len(self._waiting[0][0].rows)) <= BATCH_ROWS:
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _each(self, requests: Sequence[Stretches]) -> Sequence[Scores | Exception]:
+        try:
+            return self._score(requests)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer to one of them
+            if len(requests) == 1:
+                return [error]
+            return [self._each([request])[0] for request in requests]

@@ -9,6 +9,8 @@ ALGORITHMS: Mapping[str, str] = MappingProxyType(
     {
         "isolation-forest": "homeostat.models.isolation_forest:IsolationForest",
         "autoencoder": "homeostat.models.autoencoder:Autoencoder",
+        "one-class-svm": "homeostat.models.one_class_svm:OneClassSVM",
+        "kmeans-ad": "homeostat.models.kmeans_ad:KMeansAD",
     }
 )
 """Every detector by its name, as `module:class`, loaded when it is first asked for."""

@@ -75,7 +75,7 @@ def whole(name: str, value: Any, least: int, most: int) -> int:
     """A parameter that counts something. Katib hands numbers over as text, so "64" and 64.0 are taken too."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not (number.is_integer() and least <= number <= most):
         raise ValueError(f"{name} is {value!r}: give a whole number from {least} to {most}")
@@ -86,7 +86,7 @@ def positive(name: str, value: Any, most: float) -> float:
     """A parameter that is a real number in (0, most]."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not 0 < number <= most:
         raise ValueError(f"{name} is {value!r}: give a number above 0 and at most {most:g}")

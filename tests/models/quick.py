@@ -7,4 +7,6 @@ from typing import Any
 QUICK: dict[str, dict[str, Any]] = {
     "isolation-forest": {"trees": 50},
     "autoencoder": {"epochs": 2, "hidden": 16, "latent": 3},
+    "one-class-svm": {"exact": 1000, "landmarks": 100},
+    "kmeans-ad": {"clusters": 8},
 }

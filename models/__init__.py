@@ -11,6 +11,7 @@ ALGORITHMS: Mapping[str, str] = MappingProxyType(
         "autoencoder": "homeostat.models.autoencoder:Autoencoder",
         "one-class-svm": "homeostat.models.one_class_svm:OneClassSVM",
         "kmeans-ad": "homeostat.models.kmeans_ad:KMeansAD",
+        "matrix-profile": "homeostat.models.matrix_profile:MatrixProfile",
     }
 )
 """Every detector by its name, as `module:class`, loaded when it is first asked for."""

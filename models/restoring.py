@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
 Kind = tuple[type[Any], tuple[int | None, ...]]
 """An array's element type and shape; None stands for any length from 1."""
 

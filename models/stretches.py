@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +27,6 @@ def stretches(windows: Float32Array) -> list[NDArray[np.float64]]:
     starts = [0, *(int(one) for one in np.flatnonzero(~goes_on)), n]
     return [
         np.concatenate([windows[a, :-1], windows[a:b, -1]]).astype(np.float64)
-        for a, b in zip(starts[:-1], starts[1:], strict=True)
+        for a, b in pairwise(starts)
         if b > a
     ]

@@ -9,4 +9,5 @@ QUICK: dict[str, dict[str, Any]] = {
     "autoencoder": {"epochs": 2, "hidden": 16, "latent": 3},
     "one-class-svm": {"exact": 1000, "landmarks": 100},
     "kmeans-ad": {"clusters": 8},
+    "matrix-profile": {"stored": 300},
 }

@@ -12,6 +12,7 @@ ALGORITHMS: Mapping[str, str] = MappingProxyType(
         "one-class-svm": "homeostat.models.one_class_svm:OneClassSVM",
         "kmeans-ad": "homeostat.models.kmeans_ad:KMeansAD",
         "matrix-profile": "homeostat.models.matrix_profile:MatrixProfile",
+        "seasonal": "homeostat.models.seasonal:Seasonal",
     }
 )
 """Every detector by its name, as `module:class`, loaded when it is first asked for."""

@@ -42,11 +42,13 @@ def _fits(array: NDArray[Any], kind: type[Any], shape: tuple[int | None, ...]) -
 
 
 def shape_of(name: str, value: Any) -> tuple[int, int]:
-    """A window's (w, c) from an artifact's settings."""
+    """A window's (w, c) from an artifact's settings, neither beyond what any detector is fitted on."""
     if not (
-        isinstance(value, list) and len(value) == 2 and all(type(one) is int and one > 0 for one in value)
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(one) is int and 0 < one <= 10_000 for one in value)
     ):
-        raise ValueError(f"{name}: shape is {value!r}: it must be [rows, channels], both from 1")
+        raise ValueError(f"{name}: shape is {value!r}: it must be [rows, channels], both from 1 to 10,000")
     return value[0], value[1]
 
 

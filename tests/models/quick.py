@@ -10,4 +10,5 @@ QUICK: dict[str, dict[str, Any]] = {
     "one-class-svm": {"exact": 1000, "landmarks": 100},
     "kmeans-ad": {"clusters": 8},
     "matrix-profile": {"stored": 300},
+    "seasonal": {},
 }

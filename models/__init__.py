@@ -16,3 +16,6 @@ ALGORITHMS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Every detector by its name, as `module:class`, loaded when it is first asked for."""
+
+FAMILIES: Mapping[str, str] = MappingProxyType({"pyod": "homeostat.models.pyod_detector:detector"})
+"""Detectors that another library names, as in `pyod:KNN`: the function that makes a class of such a name."""

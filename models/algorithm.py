@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import ALGORITHMS
+from . import ALGORITHMS, FAMILIES
 
 Float32Array = NDArray[np.float32]
 Scores = NDArray[np.float64]
@@ -55,10 +55,19 @@ class Algorithm(Protocol):
 
 def algorithm(name: str) -> type[Algorithm]:
     """The class behind a name; ValueError lists those that exist."""
+    family, _, member = name.partition(":")
+    if member and family in FAMILIES:
+        return cast("type[Algorithm]", _loaded(FAMILIES[family])(member))
     if name not in ALGORITHMS:
-        raise ValueError(f"no algorithm {name!r}: choose one of {', '.join(ALGORITHMS)}")
-    module, _, attribute = ALGORITHMS[name].partition(":")
-    return cast("type[Algorithm]", getattr(import_module(module), attribute))
+        families = "".join(f", {one}:NAME" for one in FAMILIES)
+        raise ValueError(f"no algorithm {name!r}: choose one of {', '.join(ALGORITHMS)}{families}")
+    return cast("type[Algorithm]", _loaded(ALGORITHMS[name]))
+
+
+def _loaded(place: str) -> Any:
+    """What lies at `module:name`."""
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def create(name: str, parameters: Mapping[str, Any], seed: int) -> Algorithm:

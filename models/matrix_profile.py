@@ -178,4 +178,4 @@ def _nearest(
         far[barred] = np.inf
     # The difference itself, for a difference of squares would lose the digits of a small one.
     missed = some.astype(np.float64) - stored[far.argmin(axis=1)]
-    return np.sqrt(np.einsum("nd,nd->n", missed, missed))
+    return np.asarray(np.sqrt(np.einsum("nd,nd->n", missed, missed)))

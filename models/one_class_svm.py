@@ -79,7 +79,9 @@ class OneClassSVM:
     def _solve(self, values: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any], float]:
         from sklearn.svm import OneClassSVM as Solved
 
-        solved = Solved(nu=self.nu, gamma=self._width, cache_size=500).fit(values)
+        solved = Solved(nu=self.nu, gamma=self._width, cache_size=500)
+        solved.random_state = self.seed  # not a parameter, but drawn from: else from numpy's global state
+        solved.fit(values)
         return solved.support_vectors_, solved.dual_coef_[0], float(solved.offset_[0])
 
     def _approximate(self, values: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any], float]:

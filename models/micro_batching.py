@@ -15,10 +15,10 @@ from .algorithm import Scores
 from .fitted import Fitted
 
 INLINE_SECONDS = 0.002
-"""What is expected to take longer is scored in a thread, so that probes and other requests do not wait."""
+"""What takes longer is scored in a thread, so that probes and other requests do not wait for it."""
 
 BATCH_ROWS = 10_000
-_LEARNING_RATE = 0.1
+_INLINE_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,13 @@ class Batcher:
 
     While nothing is being scored a request waits for one turn of the event loop, in which those that came
     with it join. The same requests scored one by one get the same scores; one that cannot be scored fails
-    alone. Not for use from several threads.
+    alone. Up to how many rows the event loop scores by itself is found out: half as many after a scoring
+    that took too long for it, twice as many after one that need not have gone to a thread. Not for use from
+    several threads.
     """
 
-    def __init__(self, score: Callable[[Sequence[Stretches]], list[Scores]], seconds_per_row: float) -> None:
-        self._score, self._per_row = score, seconds_per_row
+    def __init__(self, score: Callable[[Sequence[Stretches]], list[Scores]]) -> None:
+        self._score, self._inline_rows = score, _INLINE_ROWS
         self._waiting: deque[tuple[Stretches, asyncio.Future[Scores]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -89,11 +91,14 @@ class Batcher:
                 requests = [request for request, _ in batch]
                 rows = sum(len(request.rows) for request in requests)
                 begun = perf_counter()
-                if rows * self._per_row < INLINE_SECONDS:
+                if rows <= self._inline_rows:
                     answers = self._each(requests)
+                    if perf_counter() - begun > INLINE_SECONDS:
+                        self._inline_rows = rows // 2
                 else:
                     answers = await asyncio.to_thread(self._each, requests)
-                self._per_row += _LEARNING_RATE * ((perf_counter() - begun) / rows - self._per_row)
+                    if perf_counter() - begun < INLINE_SECONDS / 2:
+                        self._inline_rows = max(rows, 2 * self._inline_rows)
                 for (_, future), answer in zip(batch, answers, strict=True):
                     if future.done():  # its client has gone
                         continue

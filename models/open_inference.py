@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
-from fastapi.responses import ORJSONResponse
 from kserve import InferInput, InferRequest
 from kserve.constants.constants import INFERENCE_CONTENT_LENGTH_HEADER
 from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady
@@ -67,7 +66,7 @@ class OpenInference:
         body, more = self._plane.encode(name, answer, {}, {})
         if isinstance(body, bytes):
             return Response(body, headers=more, media_type="application/octet-stream")
-        return ORJSONResponse(body)
+        return Response(orjson.dumps(body), media_type="application/json")
 
     def _named(self, request: Request) -> tuple[str, Any]:
         name, version = request.path_params["name"], request.path_params.get("version")

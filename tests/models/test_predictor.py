@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -24,28 +23,20 @@ from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
 from homeostat.models import artifact, protocol
-from homeostat.models.fitted import Fitted, fit
+from homeostat.models.fitted import Fitted
 from homeostat.models.micro_batching import of_windows, score_together
 from homeostat.models.predictor import EX_DATAERR, PARENT_PID
-from homeostat.models.predictor_metrics import RATIOS, _Ratios
+from homeostat.models.predictor_metrics import RATIOS, Histogram
+from tests.models.predictors import CHANNELS, WINDOW, command, detector, running
 
-CHANNELS = ("pressure", "flow")
 ROWS = [[0.1, -0.2], [25.0, 25.0], [25.0, 25.0]]
 FLAT = [value for row in ROWS for value in row]
-WINDOW = 4
 JSON = {"content-type": "application/json"}
-
-
-def command(folder: Path, descriptor: int) -> list[str]:
-    own = ["--model_name", "pump", "--model_dir", str(folder), "--revision", "pump-abc"]
-    return [sys.executable, "-m", "homeostat.models.predictor", *own, "--fd", str(descriptor)]
 
 
 @pytest.fixture(scope="module")
 def fitted() -> Fitted:
-    rows = np.random.default_rng(3).normal(size=(500, 2))
-    parameters = {"trees": 20}
-    return fit("isolation-forest", rows, channels=CHANNELS, window=WINDOW, parameters=parameters)
+    return detector()
 
 
 @pytest.fixture(scope="module")
@@ -57,29 +48,8 @@ def folder(fitted: Fitted, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[httpx.Client]:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        process = subprocess.Popen(command(folder, bound.fileno()), pass_fds=[bound.fileno()])
-    with httpx.Client(base_url=url) as client:
-        try:
-            wait_until_ready(client, process)
-            yield client
-        finally:
-            process.terminate()
-            assert process.wait(20) in (0, -signal.SIGTERM)
-
-
-def wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90  # the first start on a machine compiles the scoring code
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the server ended"
-        try:
-            if client.get("/v2/health/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail("the server did not become ready")
+    with running(folder) as client:
+        yield client
 
 
 def v1(server: httpx.Client, body: Any, headers: dict[str, str] = JSON) -> httpx.Response:
@@ -246,9 +216,9 @@ def test_rows_anomalies_and_refusals_are_counted(server: httpx.Client) -> None:
     )
 
 
-@given(st.lists(st.floats(0, 50), min_size=1, max_size=50))
+@given(st.lists(st.floats(0, 50) | st.sampled_from(RATIOS), min_size=1, max_size=50))
 def test_score_buckets_count_as_prometheus_does(ratios: list[float]) -> None:
-    histogram = _Ratios("pump-abc")
+    histogram = Histogram("scores", "", RATIOS, "pump-abc")
     histogram.add(np.array(ratios))
     (family,) = histogram.collect()
     counted = {one.labels["le"]: one.value for one in family.samples if one.name.endswith("_bucket")}

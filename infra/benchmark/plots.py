@@ -100,14 +100,16 @@ def bars(rows: Mapping[str, Mapping[str, tuple[float | None, float | None]]], pa
         colour = COLOURS[1] if key == "false_alarm_rate" else COLOURS[0]
         panel.barh(names, values, xerr=spreads if any(spreads) else None, color=colour, height=0.7)
         for row, value in enumerate(values):
-            panel.text(0.02, row, f"{value:.2f}", va="center", fontsize=8, color="white", weight="bold")
+            inside = value > 0.15
+            place, ink = (0.02, "white") if inside else (value + spreads[row] + 0.02, INK)
+            panel.text(place, row, f"{value:.2f}", va="center", fontsize=8, color=ink, weight="bold")
         panel.set(xlim=(0, 1), xticks=(0, 0.25, 0.5, 0.75, 1))
         panel.set_title(title, loc="left", fontsize=9)
         panel.tick_params(axis="y", length=0, labelleft=i == 0)
         if key == "f1":
             always = rows[names[0]]["always_alarm_f1"][0] or 0.0
             panel.axvline(always, color=INK, ls=":", lw=1.2)
-            panel.set_title(f"{title} (dotted: always alarm, {always:.2f})", loc="left", fontsize=9)
+            panel.set_title(f"{title} (dotted: always, {always:.2f})", loc="left", fontsize=9)
     figure.savefig(path)
 
 

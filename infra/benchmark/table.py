@@ -128,7 +128,7 @@ def _cell(column: Column, figures: Mapping[str, Spread]) -> str:
     if column.figure == "events_found":
         shown += f"/{figures['events'][0]:.0f}"
     spread = column.form.format(deviation or 0.0)
-    return f"{shown} ±{spread}" if spread.strip("0.%") else shown
+    return f"{shown} ±{spread.removeprefix('0')}" if spread.strip("0.%") else shown
 
 
 def _best(column: Column, rows: Rows) -> set[str]:

@@ -378,7 +378,7 @@ def benchmark(
     )
     try:
         document = judge(request, out, err)
-    except FileNotFoundError as error:
+    except OSError as error:
         fail(str(error), 3)
     except DataError as error:
         fail("\n".join(map(str, error.faults)))

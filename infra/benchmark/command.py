@@ -45,13 +45,15 @@ def benchmark(request: Request, out: Console, err: Console) -> dict[str, Any]:
     """The whole document: protocol, one row per algorithm, failures. Tables go to `out` unless JSON is
     wanted, progress to `err`, files to `request.out`.
 
-    Raises ValueError for options that do not fit, FileNotFoundError without the folder, DataError with every
-    fault of its files.
+    Raises ValueError for options that do not fit, OSError for a folder that cannot be used, DataError with
+    every fault of its files.
     """
     algorithms = chosen(request.algorithms)
     if request.window < 1 or request.seeds < 1 or request.jobs < 1:
         raise ValueError("--window, --seeds and --jobs count from 1")
     dataset = read(request.folder, request.layout, request.columns)
+    if request.out:
+        (request.out / "scores").mkdir(parents=True, exist_ok=True)  # better refused now than after an hour
     protocol = Protocol(
         algorithms=algorithms,
         train=share_or_rows(request.train) if request.train else dataset.layout.train,
@@ -169,7 +171,6 @@ def _write(folder: Path, told: dict[str, str], rows: table.Rows, judged: list[Ju
     """table.md, table.csv, series.csv, bars.png, curves.png, and scores/SERIES.png for each series."""
     from . import plots
 
-    (folder / "scores").mkdir(parents=True, exist_ok=True)
     lines = "".join(f"* **{name}**: {line}\n" for name, line in told.items())
     (folder / "table.md").write_text(f"{lines}\n{table.markdown(rows)}\n{table.LEGEND}\n")
     (folder / "table.csv").write_text(table.as_csv(rows))

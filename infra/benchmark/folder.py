@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from homeostat.models.storage import DataError, Fault
 
@@ -78,13 +77,7 @@ def _plain(folder: Path, columns: Columns) -> list[Series]:
 def _nab(folder: Path, columns: Columns) -> list[Series]:
     """data/**/*.csv, and for each of them the windows of time that are anomalous."""
     place = folder / WINDOWS
-    try:
-        windows: Mapping[str, list[tuple[str, str]]] = json.loads(place.read_text())
-    except FileNotFoundError:
-        mend = "put NAB's file of that name there, or choose another --layout"
-        raise DataError(Fault(str(place), "missing", mend)) from None
-    except ValueError as error:
-        raise DataError(Fault(str(place), f"no JSON ({error})", "write it again")) from None
+    windows = _windows(place)
 
     def one(path: Path, name: str) -> Series:
         if name not in windows:
@@ -98,16 +91,33 @@ def _nab(folder: Path, columns: Columns) -> list[Series]:
             raise DataError(Fault(f"{path}: the time column", "missing", mend))
         times = stamps(frame, path, clock)
         named = Columns(time=clock, channels=columns.channels)
-        return series(frame, path, name, named, _within(times, windows[name]))
+        inside = np.zeros(len(times), np.bool_)
+        for first, last in windows[name]:
+            inside |= (times >= first) & (times <= last)
+        return series(frame, path, name, named, inside)
 
     return _each(folder / "data", list((folder / "data").rglob("*.csv")), "data/**/*.csv", one)
 
 
-def _within(times: NDArray[np.datetime64], windows: list[tuple[str, str]]) -> NDArray[np.bool_]:
-    inside = np.zeros(len(times), np.bool_)
-    for first, last in windows:
-        inside |= (times >= np.datetime64(first)) & (times <= np.datetime64(last))
-    return inside
+def _windows(place: Path) -> dict[str, list[tuple[np.datetime64, np.datetime64]]]:
+    """The first and last anomalous time (UTC) of each window, by file."""
+    import pandas as pd
+
+    try:
+        written = json.loads(place.read_text(encoding="utf-8"))
+        return {
+            str(name): [
+                (pd.Timestamp(first).to_datetime64(), pd.Timestamp(last).to_datetime64())
+                for first, last in pairs
+            ]
+            for name, pairs in written.items()
+        }
+    except FileNotFoundError:
+        mend = "put NAB's file of that name there, or choose another --layout"
+        raise DataError(Fault(str(place), "missing", mend)) from None
+    except (ValueError, TypeError, AttributeError) as error:
+        mend = 'write {"folder/file.csv": [["2014-01-01 00:00:00", "2014-01-02 00:00:00"]]}'
+        raise DataError(Fault(str(place), f"unreadable ({error})", mend)) from None
 
 
 def _each(root: Path, files: list[Path], pattern: str, one: Callable[[Path, str], Series]) -> list[Series]:

@@ -50,7 +50,7 @@ LEGEND = (
     "AP: average precision. mean: over series. pooled: over all judged rows at once, scores in units of each"
     " series' threshold. F1, false alarms (of normal rows) and missed are pooled, affiliation and range F1"
     " means. F1 always: of calling every row anomalous, which an F1 has to beat. delay: median of the events"
-    " found. fit, score: of all series."
+    " found. fit, score: of all series, compilation included."
 )
 
 

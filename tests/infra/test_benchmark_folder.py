@@ -99,6 +99,16 @@ def test_a_folder_without_files_or_without_anomalies_has_nothing_to_judge(tmp_pa
         read(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize(
+    "text", ["[1]", "{", '{"a.csv": [["soon", "later"]]}', '{"a.csv": [["2014-01-01"]]}']
+)
+def test_windows_that_cannot_be_read_are_told_with_an_example(tmp_path: Path, text: str) -> None:
+    nab(tmp_path)
+    (tmp_path / "labels" / "combined_windows.json").write_text(text)
+    with pytest.raises(DataError, match=r"combined_windows\.json is unreadable .*: write \{"):
+        read(tmp_path)
+
+
 def test_a_file_that_nabs_windows_do_not_know_is_a_fault(tmp_path: Path) -> None:
     nab(tmp_path)
     frame(0)[["datetime", "flow"]].to_csv(tmp_path / "data" / "new.csv", index=False)

@@ -27,7 +27,8 @@ class EmpiricalTails:
         self._columns = np.ascontiguousarray(np.sort(values, axis=0).T)
         self._center = values.mean(axis=0)
         away = values - self._center
-        self._first, self._second, self._third = (np.power(away, k).sum(axis=0) for k in (1, 2, 3))
+        self._first, self._second = away.sum(axis=0), (away * away).sum(axis=0)
+        self._third = (away * away * away).sum(axis=0)
 
     def parts(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n, d) terms that add up to the scores of (n, d) rows."""
@@ -40,11 +41,12 @@ class EmpiricalTails:
         skewed = self._skewed(values - self._center, count)
         # A right tail for a column skewed to the right, a left one to the left, both for none.
         tail = np.where(skewed < 1, left, 0.0) + np.where(skewed > -1, right, 0.0)
-        return np.maximum(tail, np.maximum(left, right) if self._method == "ECOD" else (left + right) / 2)
+        both = np.maximum(left, right) if self._method == "ECOD" else (left + right) / 2
+        return np.asarray(np.maximum(tail, both))
 
     def _skewed(self, away: NDArray[np.float64], count: int) -> NDArray[np.float64]:
         """(n, d) signs of the columns' skewness with one more value each, given as deviations."""
         mean = (self._first + away) / count
-        square = (self._second + away**2) / count
-        third = (self._third + away**3) / count - 3 * mean * square + 2 * mean**3
-        return np.asarray(np.sign(np.where(square > mean**2, third, 0.0)))
+        square = (self._second + away * away) / count
+        third = (self._third + away * away * away) / count - mean * (3 * square - 2 * mean * mean)
+        return np.asarray(np.sign(np.where(square > mean * mean, third, 0.0)))

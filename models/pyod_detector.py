@@ -125,9 +125,15 @@ class PyodDetector:
         if windows.shape[1:] != self._shape:
             raise ValueError(f"windows of {windows.shape[1:]} (rows, channels), fitted on {self._shape}")
         scores = np.empty(len(windows))
-        for place, part in batches(windows, beside=2 * len(self._windows)):
+        for place, part in batches(windows, self._beside):
             scores[place] = self._of(flat(part))
         return np.nan_to_num(scores, nan=_FARTHEST, posinf=_FARTHEST, neginf=-_FARTHEST)
+
+    @property
+    def _beside(self) -> int:
+        """Values that are held per window while it is scored."""
+        samples, values = self._windows.shape
+        return 10 * values if isinstance(self._fitted, EmpiricalTails) else 2 * samples
 
     def _of(self, values: NDArray[np.float64]) -> Scores:
         if isinstance(self._fitted, EmpiricalTails):
@@ -138,7 +144,7 @@ class PyodDetector:
     def contributions(self, windows: Float32Array) -> Scores:
         if isinstance(self._fitted, EmpiricalTails):
             parts = np.empty((len(windows), self._shape[1]))
-            for place, part in batches(windows, beside=4 * self._windows.shape[1]):
+            for place, part in batches(windows, self._beside):
                 parts[place] = self._fitted.parts(flat(part)).reshape(part.shape).sum(axis=1)
             return shares(parts)
         return occluded(self.score, windows)

@@ -11,19 +11,19 @@ import pickle
 import numpy as np
 import pytest
 
-from homeostat.models import ALGORITHMS, artifact
+from homeostat.models import artifact
 from homeostat.models.artifact import ArtifactError
 from homeostat.models.fitted import fit
 from tests.models.quick import QUICK
 
 ROWS = np.random.default_rng(0).normal([0, 50], [1, 10], size=(200, 2))
-every = pytest.mark.parametrize("name", list(ALGORITHMS))
 
 
 @pytest.fixture(scope="module")
 def detectors():
     return {
-        name: fit(name, ROWS, channels=("a", "b"), window=5, parameters=QUICK[name]) for name in ALGORITHMS
+        name: fit(name, ROWS, channels=("a", "b"), window=5, parameters=QUICK[name])
+        for name in ("isolation-forest", "autoencoder")
     }
 
 
@@ -48,12 +48,8 @@ def plant(folder, content):
     )
 
 
-@every
-def test_what_was_saved_scores_the_same_when_loaded(detectors, tmp_path, name):
-    detector = detectors[name]
-    artifact.save(detector, tmp_path / "model", {})
-    loaded = artifact.load(str(tmp_path / "model"))
-    assert (loaded.score(ROWS) == detector.score(ROWS)).all()
+def test_threshold_channels_window_and_reference_come_back(detectors, folder):
+    loaded, detector = artifact.load(str(folder)), detectors["isolation-forest"]
     assert (loaded.threshold, loaded.channels, loaded.window) == (detector.threshold, ("a", "b"), 5)
     assert (loaded.reference == detector.reference).all()
 

@@ -1,4 +1,4 @@
-"""What a predictor does with series, with many requests at once, and over gRPC: a real process and clients."""
+"""What a predictor does with series, with many requests at once, and over gRPC, in a real process."""
 
 from __future__ import annotations
 

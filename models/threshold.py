@@ -30,6 +30,29 @@ def conformal_quantile(scores: NDArray[Any], false_alarm_rate: float) -> float:
     return float(values[min(place, len(values)) - 1])
 
 
+def blocked_quantile(scores: NDArray[Any], false_alarm_rate: float, blocks: int = _QUARTERS) -> float:
+    """The median of the conformal quantiles of contiguous blocks, for scores whose level wanders.
+
+    (n,) `scores` are in order of time, out of fold (`folds.out_of_fold`) or held back. A quantile of all of
+    them is that of the block which is furthest off: the first hour of a machine that warms up, or one with an
+    anomaly that nobody labelled. Half of the blocks have no say here, so that neither lifts the threshold.
+    On scores that are alike everywhere the rate holds, the more strictly the fewer scores a block has.
+
+    On SKAB (first 400 rows of each run fitted, sub-PCA, 2 %) F1 was 0.82 at 17 % false alarms and 20 % missed,
+    against 0.76 at 12 % and 33 % with the quantile of all out-of-fold scores. Little hangs on the settings:
+    with 4 or 8 blocks, 2 or 5 %, scores smoothed over 1 to 10 rows, F1 was 0.82 to 0.83 at 17 to 25 %.
+
+    >>> calm = np.arange(99.0)
+    >>> blocked_quantile(np.concatenate([calm, calm + 900, calm, calm]), 0.1)
+    89.0
+    """
+    values = np.asarray(scores, np.float64)
+    if len(values) < blocks:
+        return conformal_quantile(values, false_alarm_rate)
+    parts = np.array_split(values, blocks)
+    return float(np.median([conformal_quantile(one, false_alarm_rate) for one in parts]))
+
+
 def wander(scores: NDArray[Any]) -> float:
     """How far the level of (n,) scores, in order of time, moved: the range of the medians of their quarters.
 

@@ -38,9 +38,9 @@ def blocked_quantile(scores: NDArray[Any], false_alarm_rate: float, blocks: int 
     anomaly that nobody labelled. Half of the blocks have no say here, so that neither lifts the threshold.
     On scores that are alike everywhere the rate holds, the more strictly the fewer scores a block has.
 
-    On SKAB (first 400 rows of each run fitted, sub-PCA, 2 %) F1 was 0.82 at 17 % false alarms and 20 % missed,
-    against 0.76 at 12 % and 33 % with the quantile of all out-of-fold scores. Little hangs on the settings:
-    with 4 or 8 blocks, 2 or 5 %, scores smoothed over 1 to 10 rows, F1 was 0.82 to 0.83 at 17 to 25 %.
+    On SKAB (first 400 rows of each run fitted, sub-PCA, 2 %) F1 was 0.82 at 17 % false alarms and 20 %
+    missed, against 0.76 at 12 % and 33 % with the quantile of all out-of-fold scores. Little hangs on the
+    settings: 4 or 8 blocks, 2 or 5 %, scores smoothed over 1 to 10 rows, and F1 was 0.82 at 17 to 25 %.
 
     >>> calm = np.arange(99.0)
     >>> blocked_quantile(np.concatenate([calm, calm + 900, calm, calm]), 0.1)

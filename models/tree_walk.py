@@ -38,6 +38,9 @@ def mean_depths(windows: NDArray[np.float32], trees: PackedTrees) -> NDArray[np.
     """
     cells, stride = _flat(windows)
     out = np.empty(len(windows))
+    if len(out) < 2 * _CHUNK:
+        walk(cells, stride, *vars(trees).values(), out)
+        return out
     chunks = count(0, _CHUNK)
 
     def work() -> None:

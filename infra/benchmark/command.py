@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from homeostat.models import ALGORITHMS
+from homeostat.models.algorithm import algorithm
 
 from . import table
 from .folder import Dataset, LayoutName, read
@@ -89,11 +90,11 @@ def chosen(names: str) -> tuple[str, ...]:
     if names in ("quick", "all"):
         return tuple(one for one in ALGORITHMS if names == "all" or one not in SLOW)
     listed = tuple(dict.fromkeys(one.strip() for one in names.split(",") if one.strip()))
-    unknown = [one for one in listed if one not in ALGORITHMS and not one.startswith("pyod:")]
-    if unknown or not listed:
-        raise ValueError(
-            f"--algorithms is {names!r}: choose from {', '.join(ALGORITHMS)}, or take quick or all"
-        )
+    for one in listed or ("",):
+        try:
+            algorithm(one)
+        except ValueError as error:
+            raise ValueError(f"--algorithms is {names!r}: {error}, or take quick or all") from None
     return listed
 
 

@@ -183,7 +183,12 @@ def test_tables_and_plots_are_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (["--algorithms", "oracle"], 2, "--algorithms is 'oracle': choose from isolation-forest"),
+        (
+            ["--algorithms", "oracle"],
+            2,
+            "--algorithms is 'oracle': no algorithm 'oracle': choose one of isolation-forest",
+        ),
+        (["--algorithms", ","], 2, "--algorithms is ',': no algorithm ''"),
         (["--train", "most"], 2, "--train is 'most': give a number of rows such as 400, or a share"),
         (["--train", "1000"], 2, "other/1.csv has 300 rows, 1000 of them to be fitted"),
         (["--label", "broken"], 1, "other/1.csv: the label column 'broken' is missing"),

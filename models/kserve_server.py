@@ -8,9 +8,8 @@ from typing import Any
 import orjson
 from grpc import StatusCode, aio  # type: ignore[import-untyped]
 from kserve import ModelServer
-from kserve.constants.constants import MAX_GRPC_MESSAGE_LENGTH
 from kserve.errors import InferenceError, ModelNotReady, ServerNotLive, ServerNotReady
-from kserve.model_server import app
+from kserve.model_server import app, args
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.server import GRPCServer
@@ -78,7 +77,7 @@ class LocalGRPCServer(GRPCServer):  # type: ignore[misc]
             server.grpc_port,
             server.dataplane,
             server.model_repository_extension,
-            kwargs={},
+            kwargs=vars(args),
             grace_period=server.grace_period,
         )
         self._host = host
@@ -88,7 +87,8 @@ class LocalGRPCServer(GRPCServer):  # type: ignore[misc]
             ThreadPoolExecutor(max_workers),
             interceptors=(Refusals(),),
             options=[
-                (f"grpc.max_{way}_message_length", MAX_GRPC_MESSAGE_LENGTH) for way in ("send", "receive")
+                (f"grpc.max_{way}_message_length", self._kwargs[f"grpc_max_{way}_message_length"])
+                for way in ("send", "receive")
             ],
         )
         add_GRPCInferenceServiceServicer_to_server(

@@ -49,7 +49,7 @@ def _windows(rows: Rows, level: Rows, start: int, stop: int, length: int, bound:
     lack = max(0, length - 1 - start)
     part = np.ascontiguousarray(rows[max(0, start - length + 1) : stop].T)
     padded = np.concatenate([np.zeros((len(part), lack)), part], axis=1)
-    away = np.lib.stride_tricks.sliding_window_view(padded, length, axis=1) - level.T[:, :, None]
+    away: Rows = np.lib.stride_tricks.sliding_window_view(padded, length, axis=1) - level.T[:, :, None]
     np.clip(away, -bound, bound, out=away)
     for i in range(min(lack, stop - start)):
         away[:, i, : lack - i] = 0.0

@@ -25,7 +25,7 @@ STYLES = ("-", "--", "-.", ":")
 LABELLED = "#F0E442"  # the palette's yellow: where the labels say anomalous
 INK = "#444444"
 _MOST_POINTS = 4_000  # of a line; more cannot be seen, and take long to draw
-_WIDE = 20.0  # a ratio of highest to middle score beyond which the axis is logarithmic
+_WIDE = 20.0  # thresholds: where scores go higher the axis is logarithmic
 
 
 def scores(judged: Sequence[Judged], path: Path) -> None:
@@ -145,7 +145,7 @@ def _score_legend(figure: Figure) -> None:
 def _scale(panel: Axes, values: NDArray[np.float64]) -> None:
     """Room for threshold, scores and the strip of alarms; logarithmic where scores leap by orders."""
     low, high = float(min(values.min(), 1.0)), float(max(values.max(), 1.0))
-    if low > 0 and high / max(float(np.median(values)), 1e-12) > _WIDE:
+    if low > 0 and high > _WIDE:
         panel.set_yscale("log")
         panel.set_ylim(low / (high / low) ** 0.12, high * 1.3)
     else:

@@ -89,9 +89,9 @@ def test_without_events_there_are_no_figures_and_without_alarms_no_precision():
 def test_ten_thousand_ranges_take_less_than_a_second():
     rng = np.random.default_rng(1)
     alarms, labels = rng.random(100_000) < 0.15, marked(2, 100_000, 2000, 20)
-    started = time.perf_counter()
+    started = time.process_time()
     affiliation(alarms, labels)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 def test_bad_input_is_refused():

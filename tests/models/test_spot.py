@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import genpareto
 
@@ -64,6 +64,7 @@ def test_it_reaches_rates_at_which_a_conformal_quantile_can_only_take_the_larges
     assert np.median(shares["conformal"]) > 0.001
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 300), n=st.integers(1, 600), coarse=st.booleans())
 def test_a_lower_rate_never_has_a_lower_threshold(seed, n, coarse):
     rng = np.random.default_rng(seed)
@@ -111,6 +112,7 @@ def test_an_alarm_that_chance_does_not_explain_teaches_nothing():
 
 
 @pytest.mark.parametrize("kind", [Spot, Dspot])
+@settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 99), cuts=st.lists(st.integers(0, 400), max_size=5))
 def test_pieces_and_the_whole_give_the_same_alarms_even_over_a_restart(kind, seed, cuts):
     rng = np.random.default_rng(seed)
@@ -153,9 +155,9 @@ def test_a_stream_remembers_no_more_than_its_latest_peaks():
 def test_fifty_thousand_scores_take_less_than_five_seconds(kind):
     rng = np.random.default_rng(8)
     stream = kind.start(rng.normal(size=2000), 0.001)
-    started = time.perf_counter()
+    started = time.process_time()
     stream.update(rng.normal(size=50_000))
-    assert time.perf_counter() - started < 5.0
+    assert time.process_time() - started < 5.0
 
 
 @pytest.mark.parametrize(

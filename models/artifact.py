@@ -108,7 +108,7 @@ def load(folder: Path | str) -> Fitted:
             stated.threshold,
             np.asarray(arrays["reference"], np.float32),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         said = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ArtifactError(f"{place} holds no usable detector: {said}") from error
 
@@ -118,7 +118,7 @@ def manifest(folder: Path | str) -> Manifest:
     path = Path(folder) / MANIFEST
     content = _read(path, _LARGEST_MANIFEST)
     try:
-        read = Manifest.model_validate(json.loads(content, parse_constant=_refuse))
+        read = Manifest.model_validate(json.loads(content.decode(), parse_constant=_refuse))
     except (ValidationError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is no detector's manifest: {_faults(error)}") from error
     if set(read.files) != {WEIGHTS}:
@@ -180,6 +180,8 @@ def _read(path: Path, most: int) -> bytes:
     root = path.parent.resolve()
     if path.exists() and path.resolve().parent != root:
         raise ArtifactError(f"{path} is a link out of its folder: copy the file itself there")
+    if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+        raise ArtifactError(f"{path} is no regular file: is {path.parent} a detector?")
     try:
         with path.open("rb") as file:
             content = file.read(most + 1)

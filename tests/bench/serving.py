@@ -27,8 +27,8 @@ from homeostat.models.fitted import fit
 
 PEER = f"KServe {version('kserve')}'s sklearn server, scikit-learn {version('scikit-learn')}; or a constant"
 CONNECTIONS = 16
-SECONDS = 2.0
-ROUNDS = 3
+SECONDS = 1.5
+ROUNDS = 4
 CHANNELS = 8
 HEAD = (
     b"POST /v1/models/pump:predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: "

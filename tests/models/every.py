@@ -29,7 +29,7 @@ Windows = NDArray[np.float32]
 
 
 def parameters(name: str) -> dict[str, Any]:
-    return {"samples": 200} if name in PYOD else QUICK[name]
+    return {"samples": 200} if name in PYOD else QUICK.get(name, {})
 
 
 def normal(n: int = 600, c: int = 3, window: int = 8, seed: int = 0) -> Windows:

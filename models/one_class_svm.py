@@ -33,7 +33,7 @@ class OneClassSVM:
     multiplications, per support vector (about nu times the windows) or landmark, no scikit-learn. Fitting
     exactly 5,000 windows of 480 values takes about 2 s.
 
-    Parameters: `nu` (0 to 1), `gamma` (the kernel's width, as a multiple of scikit-learn's "scale":
+    Parameters: `nu` (above 0, to 0.99), `gamma` (the kernel's width, as a multiple of scikit-learn's "scale":
     1 / (values * their variance)), `exact` (windows, 1 to 20,000), `landmarks` (2 to 2,000).
 
     >>> rows = np.random.default_rng(0).normal(size=(500, 5, 2)).astype(np.float32)
@@ -56,7 +56,7 @@ class OneClassSVM:
     _arrays: dict[str, NDArray[Any]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.nu = positive("nu", self.nu, 1.0)
+        self.nu = positive("nu", self.nu, 0.99)
         self.gamma = positive("gamma", self.gamma, 1e6)
         self.exact = whole("exact", self.exact, 1, 20_000)
         self.landmarks = whole("landmarks", self.landmarks, 2, 2_000)

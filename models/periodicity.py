@@ -13,6 +13,7 @@ _SHORTEST = 4  # rows of a cycle
 _CYCLES = 3  # that must have been seen
 _LEAST = 0.3  # autocorrelation at the period and at its double
 _NEAR = 0.9  # of the highest peak: the first one that high is the period, later ones are its multiples
+_MAD_TO_DEVIATION = 1.4826
 _FAR = 5.0  # robust deviations: rows beyond are cut off there, lest a spike hides what repeats
 
 
@@ -49,12 +50,13 @@ def _autocorrelation(rows: NDArray[Any]) -> NDArray[np.float64]:
     never varies."""
     n = len(rows)
     time = np.linspace(-1.0, 1.0, n)[:, None]
-    values = np.asarray(rows, np.float64) - np.median(rows, axis=0)
-    spread = np.median(np.abs(values), axis=0) * 1.4826
+    values = np.asarray(rows, np.float64) - rows.mean(axis=0)
+    values -= time * (values * time).sum(axis=0) / (time * time).sum()
+    values -= np.median(values, axis=0)
+    spread = np.median(np.abs(values), axis=0) * _MAD_TO_DEVIATION
     spread = np.where(spread > 0, spread, values.std(axis=0))
     values = np.clip(values, -_FAR * spread, _FAR * spread)
     values -= values.mean(axis=0)
-    values -= time * (values * time).sum(axis=0) / (time * time).sum()
     spectrum = np.fft.rfft(values, 2 * n, axis=0)
     sums = np.fft.irfft(np.abs(spectrum) ** 2, axis=0)[: max(2, 2 * n // 3)].T
     mean = sums / (n - np.arange(sums.shape[1]))

@@ -32,8 +32,9 @@ class MatrixProfile:
     That scaling makes a shape comparable at any level and width, and blind to a change of either. So level
     and width come back as two more coordinates, in units of the channel's spread and of factors of e, times
     `level`; with that next to 0 the distance is stumpy's divided by sqrt(2w), by which two unrelated windows
-    are about 1 apart. A flat window (a tenth of the usual deviation or less) is not blown up to deviation 1,
-    and windows of fewer than 4 rows are compared by value.
+    are about 1 apart. Only what is wider than usual counts as a width, for a row without a past makes a flat
+    window; and a flat one (a tenth of the usual deviation or less) is not blown up to deviation 1. Windows
+    of fewer than 4 rows are compared by value.
 
     A channel's distance is measured in what it seldom exceeded (0.9 quantile) between training windows that
     do not overlap; the score is the mean over channels of log(1 + its square), so that neither noisy
@@ -102,7 +103,9 @@ class MatrixProfile:
             middle = values.mean(axis=2, keepdims=True)
             width = np.maximum(values.std(axis=2, keepdims=True), _FLAT * within)
             shape = (values - middle) / (width * np.sqrt(2.0 * w))
-            extra = self.level * np.concatenate([middle / spread, np.log(width / within)], axis=2)
+            extra = self.level * np.concatenate(
+                [middle / spread, np.log(np.maximum(width / within, 1.0))], axis=2
+            )
         return np.concatenate([shape, extra], axis=2)
 
     def _among(self, chosen: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -12,6 +12,8 @@ from typing import Any
 
 BENCHES: Mapping[str, str] = {
     "broker": "durable ingest beside bare uvicorn, and delivery to a function in the same process",
+    "quality": "detectors on SKAB by its leaderboard's protocol, and their spread over seeds",
+    "recovery": "stale, the loop and retrain-always, replayed over SKAB's days",
     "scoring": "one window and many, beside scikit-learn's forest and eager torch",
     "serving": "requests over HTTP beside KServe's sklearn server, and beside a constant",
 }

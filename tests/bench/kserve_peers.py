@@ -3,8 +3,8 @@
     python -m tests.bench.kserve_peers sklearn FOREST.joblib PORT
     python -m tests.bench.kserve_peers constant '{"predictions": […]}' PORT
 
-KServe's sklearn server is not on PyPI: `SKLearn` is its `python/sklearnserver/sklearnserver/model.py` of
-v0.20, less the download and the probabilities. Logs are as quiet as our own predictor's: an access line and
+KServe's sklearn server is not on PyPI: `SKLearn` does what its `python/sklearnserver/sklearnserver/model.py`
+does, less the download and the probabilities. Logs are as quiet as our own predictor's: an access line and
 a latency line per request would only slow the peers down.
 """
 

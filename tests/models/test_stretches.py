@@ -1,0 +1,56 @@
+"""Windows come in bounded pieces, and tell which rows they were cut from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from homeostat.models.batches import batches, drawn
+from homeostat.models.features import windows
+from homeostat.models.stretches import stretches
+from tests.models.every import normal
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    window=st.integers(2, 6),
+    channels=st.integers(1, 3),
+    seed=st.integers(0, 9),
+)
+def test_the_stretches_of_windows_are_the_segments_that_they_were_cut_from(
+    lengths: list[int], window: int, channels: int, seed: int
+) -> None:
+    rows = np.random.default_rng(seed).normal(size=(sum(lengths), channels)).astype(np.float32)
+    segments = np.repeat(np.arange(len(lengths)), lengths)
+    found = stretches(windows(rows, window, segments))
+    whole = [rows[segments == one] for one, length in enumerate(lengths) if length >= window]
+    assert len(found) == len(whole)
+    assert all((one == other).all() for one, other in zip(found, whole, strict=True))
+
+
+def test_windows_of_one_row_make_one_stretch() -> None:
+    assert [len(one) for one in stretches(normal(50, window=1))] == [50]
+
+
+@settings(max_examples=50, deadline=None)
+@given(n=st.integers(0, 300), window=st.integers(1, 50), beside=st.integers(0, 3_000_000))
+def test_batches_cover_every_window_once_within_the_bound(n: int, window: int, beside: int) -> None:
+    made = normal(n + window - 1, 2, window)[:n]
+    places = [(place, part) for place, part in batches(made, beside)]
+    assert [i for place, _ in places for i in range(place.start, place.stop)] == list(range(n))
+    for place, part in places:
+        assert np.shares_memory(part, made)
+        assert (part == made[place]).all()
+        assert len(part) == 1 or len(part) * (window * 2 + beside) <= 2_000_000
+
+
+@pytest.mark.parametrize(("n", "most"), [(10, 20), (20, 10), (1, 1)])
+def test_so_many_are_drawn_at_most_in_order_and_by_seed(n: int, most: int) -> None:
+    chosen = drawn(n, most, 3)
+    assert len(chosen) == min(n, most)
+    assert (np.diff(chosen) > 0).all()
+    assert (chosen == drawn(n, most, 3)).all()
+    assert set(chosen) <= set(range(n))

@@ -9,6 +9,9 @@ ALGORITHMS: Mapping[str, str] = MappingProxyType(
     {
         "isolation-forest": "homeostat.models.isolation_forest:IsolationForest",
         "autoencoder": "homeostat.models.autoencoder:Autoencoder",
+        "lstm-vae": "homeostat.models.lstm_vae:LstmVae",
+        "gan": "homeostat.models.gan:Gan",
+        "forecaster": "homeostat.models.forecaster:Forecaster",
         "one-class-svm": "homeostat.models.one_class_svm:OneClassSVM",
         "kmeans-ad": "homeostat.models.kmeans_ad:KMeansAD",
         "matrix-profile": "homeostat.models.matrix_profile:MatrixProfile",

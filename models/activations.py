@@ -7,17 +7,20 @@ touch forward.py too.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
+
+_Function = TypeVar("_Function", bound=Callable[..., None])
 
 FLAGS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
 """How kernels and their parts are compiled: products may fuse into sums, but nothing is reordered, so that a
 window's score does not depend on the windows scored along with it; division checks nothing, or no loop that
 divides would vectorise."""
 
-part = njit(**FLAGS)
+part: Callable[[_Function], _Function] = njit(**FLAGS)
 
 FARTHEST = np.float32(8)
 """Where the bound turns from linear to logarithmic, in robust units: no outlier can blow up a network."""

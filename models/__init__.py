@@ -15,6 +15,9 @@ ALGORITHMS: Mapping[str, str] = MappingProxyType(
         "one-class-svm": "homeostat.models.one_class_svm:OneClassSVM",
         "kmeans-ad": "homeostat.models.kmeans_ad:KMeansAD",
         "matrix-profile": "homeostat.models.matrix_profile:MatrixProfile",
+        "mahalanobis": "homeostat.models.mahalanobis:Mahalanobis",
+        "sub-pca": "homeostat.models.sub_pca:SubPCA",
+        "ensemble": "homeostat.models.ensemble:Ensemble",
         "seasonal": "homeostat.models.seasonal:Seasonal",
     }
 )

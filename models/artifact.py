@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from .algorithm import algorithm
-from .features import Scaler, ScalerKind
-from .fitted import Fitted
+from .fitted import LONGEST, Fitted
+from .preparation import Preparation
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
@@ -47,13 +47,15 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kind: Literal["homeostat-detector"] = "homeostat-detector"
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     algorithm: str
     settings: dict[str, Any]
     channels: Annotated[list[str], Field(min_length=1)]
     window: int = Field(ge=1, le=10_000)
-    scaler: ScalerKind
+    preparation: dict[str, Any]
     threshold: FiniteFloat
+    smoothing: int = Field(default=1, ge=1, le=LONGEST)
+    min_duration: int = Field(default=1, ge=1, le=LONGEST)
     provenance: dict[str, Any]
     files: dict[str, File]
 
@@ -94,7 +96,7 @@ def load(folder: Path | str) -> Fitted:
     place = Path(folder)
     stated = manifest(place)
     arrays = _unpack(place, stated)
-    parts: dict[str, dict[str, NDArray[Any]]] = {"algorithm": {}, "scaler": {}}
+    parts: dict[str, dict[str, NDArray[Any]]] = {"algorithm": {}, "preparation": {}}
     for key, array in arrays.items():
         part, _, name = key.partition(".")
         if part in parts and name:
@@ -104,9 +106,11 @@ def load(folder: Path | str) -> Fitted:
             algorithm(stated.algorithm).restore(stated.settings, parts["algorithm"]),
             tuple(stated.channels),
             stated.window,
-            Scaler.restore(stated.scaler, parts["scaler"]),
+            Preparation.restore(stated.preparation, parts["preparation"]),
             stated.threshold,
             np.asarray(arrays["reference"], np.float32),
+            stated.smoothing,
+            stated.min_duration,
         )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         said = f"lacks {error}" if isinstance(error, KeyError) else str(error)
@@ -135,7 +139,7 @@ def _pack(fitted: Fitted) -> bytes:
     from safetensors.numpy import save as to_bytes
 
     arrays = {f"algorithm.{key}": array for key, array in fitted.algorithm.arrays().items()}
-    arrays |= {f"scaler.{key}": array for key, array in fitted.scaler.arrays().items()}
+    arrays |= {f"preparation.{key}": array for key, array in fitted.preparation.arrays().items()}
     arrays["reference"] = fitted.reference
     return to_bytes({key: np.ascontiguousarray(array) for key, array in arrays.items()})
 
@@ -150,8 +154,10 @@ def _manifest_of(fitted: Fitted, weights: bytes, provenance: Mapping[str, Any]) 
         settings=fitted.algorithm.settings(),
         channels=list(fitted.channels),
         window=fitted.window,
-        scaler=fitted.scaler.kind,
+        preparation=fitted.preparation.settings(),
         threshold=fitted.threshold,
+        smoothing=fitted.smoothing,
+        min_duration=fitted.min_duration,
         provenance=plain,
         files={WEIGHTS: File(sha256=hashlib.sha256(weights).hexdigest(), size=len(weights))},
     )

@@ -1,68 +1,155 @@
-"""A detector ready to judge rows: algorithm, scaler, window and threshold in one."""
+"""A detector ready to judge rows: preparation, algorithm, window and threshold in one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .algorithm import Algorithm, Float32Array, Scores, create
-from .features import Scaler, ScalerKind, runs, windows
-from .threshold import conformal_quantile, wander
+from .alarms import lasting, trailing_mean
+from .algorithm import Algorithm, Float32Array, Scores
+from .contributions import shares
+from .features import runs, windows
+from .preparation import Preparation
 
-_FITTED_SHARE = 0.75
-_LARGEST_REFERENCE = 2_000  # rows; a drift test's cost grows with their square
-_NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
+LONGEST = 10_000
+"""Rows that scores may be smoothed over, or that an alarm may have to last."""
+_MOST_CELLS = 10_000_000  # of windows that are copied at once; 40 MB
+_FEW = 8  # stretches of windows that are scored one by one rather than copied together
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """`reference` is (m, c) raw rows, contiguous in time, held back from fitting for the drift test."""
+    """`reference` is (m, c) raw rows, contiguous in time, the latest that training saw, for the drift test.
+    Scores are means over `smoothing` rows; an alarm is raised at the `min_duration`-th row in a row above the
+    threshold."""
 
     algorithm: Algorithm
     channels: tuple[str, ...]
     window: int
-    scaler: Scaler
+    preparation: Preparation
     threshold: float
     reference: Float32Array
+    smoothing: int = 1
+    min_duration: int = 1
 
     def __post_init__(self) -> None:
         c = len(self.channels)
         if len(set(self.channels)) != c:
             raise ValueError(f"channels repeat a name: {', '.join(self.channels)}")
-        if self.algorithm.shape != (self.window, c):
+        if self.preparation.channels_in != c or self.reference.ndim != 2 or self.reference.shape[1] != c:
+            raise ValueError(f"preparation and reference must have {c} channels")
+        prepared = (self.window, self.preparation.channels_out)
+        if self.algorithm.shape != prepared:
             raise ValueError(
                 f"{self.algorithm.name} was fitted on windows of {self.algorithm.shape} (rows, channels),"
-                f" not on {(self.window, c)}"
+                f" not on {prepared}"
             )
-        if self.scaler.center.shape != (c,) or self.reference.ndim != 2 or self.reference.shape[1] != c:
-            raise ValueError(f"scaler and reference must have {c} channels")
         if not np.isfinite(self.threshold):
             raise ValueError(f"threshold is {self.threshold}: it must be finite")
+        for name in ("smoothing", "min_duration"):
+            if not 1 <= getattr(self, name) <= LONGEST:
+                raise ValueError(f"{name} is {getattr(self, name)}: give 1 to {LONGEST} rows")
 
-    def score(self, rows: NDArray[Any], segments: NDArray[Any] | None = None) -> Scores:
-        """One score per row of (n, c) raw rows: that of the window which ends there.
+    @property
+    def tail(self) -> int:
+        """How many rows before its own a row's score and alarm depend on."""
+        return self.preparation.tail + (self.window - 1) + (self.smoothing - 1) + (self.min_duration - 1)
 
-        Rows before the first full window of a segment are scored as if its first row had lasted.
-        Raises ValueError, naming row and channel, for a value that is not finite.
+    def score(
+        self,
+        rows: NDArray[Any],
+        segments: NDArray[Any] | None = None,
+        phase: NDArray[Any] | None = None,
+        wanted: NDArray[np.bool_] | None = None,
+    ) -> Scores:
+        """One score per row of (n, c) raw rows: that of the window which ends there; higher is odder.
+
+        Rows before the first full window of a segment are scored as if its first row had lasted; a row that
+        the missing policy drops has the score of the one before it. `phase` is as in `Preparation.fit`. Of
+        rows that are not `wanted` (n,) only what the others need is computed; what they get means nothing.
+        Raises ValueError, naming row and channel, for a value that the missing policy refuses.
         """
-        scaled = self.scaler.transform(checked(rows, self.channels))
-        scores = np.empty(len(scaled))
-        for one in runs(len(scaled), segments):
-            before = np.repeat(scaled[one.start : one.start + 1], self.window - 1, axis=0)
-            scores[one] = self.algorithm.score(windows(np.concatenate([before, scaled[one]]), self.window))
-        return scores
+        kept, padded, places = self._padded(rows, segments, phase)
+        scores = np.zeros(len(kept))
+        if not len(places):
+            return scores
+        needed = np.ones(len(kept), bool) if wanted is None else _before(wanted, self.smoothing - 1)
+        if wanted is not None and not kept.all():
+            needed = np.ones(len(kept), bool)  # a dropped row asks for the score of one somewhere before it
+        scores[kept & needed] = self._windowed(windows(padded, self.window), places[needed[kept]])
+        if not kept.all():
+            last = np.maximum.accumulate(np.where(kept, np.arange(len(kept)), -1))
+            scores = scores[np.where(last >= 0, last, np.flatnonzero(kept)[0])]
+        return trailing_mean(scores, self.smoothing, segments) if self.smoothing > 1 else scores
 
-    def anomalies(self, scores: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which scores are above the threshold."""
-        return np.asarray(scores) > self.threshold
+    def _windowed(self, every: Float32Array, places: NDArray[np.int64]) -> Scores:
+        """The scores of the windows at some rising places, without a copy where they lie side by side."""
+        together = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+        if len(together) <= _FEW:
+            parts = [every[int(one[0]) : int(one[-1]) + 1] for one in together if len(one)]
+        else:
+            step = max(1, _MOST_CELLS // (self.window * self.preparation.channels_out))
+            parts = [every[places[start : start + step]] for start in range(0, len(places), step)]
+        return np.concatenate([self.algorithm.score(one) for one in parts]) if parts else np.zeros(0)
+
+    def contributions(
+        self,
+        rows: NDArray[Any],
+        segments: NDArray[Any] | None = None,
+        wanted: NDArray[np.bool_] | None = None,
+    ) -> Scores:
+        """(m, c) shares of the raw channels in the scores of the m `wanted` rows (all of them): not negative,
+        rows sum to 1; even for a row that is dropped."""
+        kept, padded, places = self._padded(rows, segments, None)
+        chosen = np.ones(len(kept), bool) if wanted is None else np.asarray(wanted, bool)
+        parts = np.zeros((len(kept), len(self.channels)))
+        told, ends = np.flatnonzero(kept & chosen), places[chosen[kept]]
+        every = windows(padded, self.window) if len(ends) else padded
+        step = max(1, _MOST_CELLS // (self.window * self.preparation.channels_out))
+        for start in range(0, len(ends), step):
+            derived = self.algorithm.contributions(every[ends[start : start + step]])
+            for channel, origin in enumerate(self.preparation.origin):
+                parts[told[start : start + step], origin] += derived[:, channel]
+        return shares(parts[chosen])
+
+    def _padded(
+        self, rows: NDArray[Any], segments: NDArray[Any] | None, phase: NDArray[Any] | None
+    ) -> tuple[NDArray[np.bool_], Float32Array, NDArray[np.int64]]:
+        """Which of n rows take part; prepared rows, each stretch of them behind its own first row repeated;
+        and where in the windows over these each row that takes part has the one which ends in it."""
+        values = checked(rows, self.channels, finite=self.preparation.missing.policy == "refuse")
+        prepared = self.preparation.transform(values, segments, phase)
+        kept = np.isfinite(prepared).all(axis=1)
+        parts, places, start, before = [], [], 0, self.window - 1
+        for one in runs(len(prepared), segments):
+            stretch = prepared[one][kept[one]]
+            if len(stretch):
+                parts += [np.repeat(stretch[:1], before, axis=0), stretch]
+                places.append(np.arange(start, start + len(stretch)))
+                start += before + len(stretch)
+        if not parts:
+            return kept, prepared[:0], np.zeros(0, np.int64)
+        return kept, np.concatenate(parts), np.concatenate(places)
+
+    def anomalies(self, scores: NDArray[Any], segments: NDArray[Any] | None = None) -> NDArray[np.bool_]:
+        """Which of (n,) scores, in order of time, raise or hold an alarm."""
+        above = np.asarray(scores) > self.threshold
+        return lasting(above, self.min_duration, segments) if self.min_duration > 1 else above
 
 
-def checked(rows: NDArray[Any], channels: tuple[str, ...]) -> NDArray[np.float64]:
+def _before(wanted: NDArray[np.bool_], rows: int) -> NDArray[np.bool_]:
+    """The wanted rows and so many before each of them."""
+    needed = np.array(wanted, bool)
+    for shift in range(1, min(rows, len(needed) - 1) + 1):
+        needed[:-shift] |= wanted[shift:]
+    return needed
+
+
+def checked(rows: NDArray[Any], channels: Sequence[str], *, finite: bool = True) -> NDArray[np.float64]:
     """The rows as (n, c) float64; ValueError names the first cell that is no finite number."""
     try:
         values = np.asarray(rows, np.float64)
@@ -76,84 +163,10 @@ def checked(rows: NDArray[Any], channels: tuple[str, ...]) -> NDArray[np.float64
             f" order of the channels {', '.join(channels)}"
         )
     broken = ~np.isfinite(values)
-    if broken.any():
+    if finite and broken.any():
         row, channel = np.argwhere(broken)[0]
         raise ValueError(
             f"row {row}, channel {channels[channel]!r} is {values[row, channel]}: fill or drop"
             f" such cells first ({int(broken.sum())} of them)"
         )
     return values
-
-
-def fit(
-    name: str,
-    rows: NDArray[Any],
-    *,
-    channels: tuple[str, ...],
-    window: int,
-    scaler: ScalerKind = "robust",
-    segments: NDArray[Any] | None = None,
-    parameters: Mapping[str, Any] = _NO_PARAMETERS,
-    seed: int = 0,
-    false_alarm_rate: float = 0.02,
-) -> Fitted:
-    """Fits on the first three quarters of each segment of (n, c) raw rows, and calibrates on the rest.
-
-    The threshold is the conformal quantile of calibration scores (fitted rows flatter themselves), lifted
-    by how far their level wandered meanwhile, at most to the highest of them. On stretches of 3,000 rows of
-    SKAB's anomaly-free run the lift, then without that bound, took false alarms over the next 1,000 rows
-    from 31 % to 7 % (isolation forest) and from 46 % to 12 % (autoencoder). The calibration windows end in
-    rows that the fit did not see, and overlap with fitted ones as little as their number allows.
-
-    Raises ValueError when there are too few rows, or the parameters do not fit.
-    """
-    chosen = create(name, parameters, seed)
-    values = checked(rows, tuple(channels))
-    usable = [one for one in runs(len(values), segments) if one.stop - one.start >= 2 * window + 8]
-    if not usable:
-        raise ValueError(
-            f"no segment of {len(values)} rows is long enough: a window of {window} needs {2 * window + 8}"
-            " consecutive rows; send more rows or shorten the window"
-        )
-    cuts = [one.start + _cut(one.stop - one.start, window) for one in usable]
-    fitted_rows = np.concatenate([values[one.start : cut] for one, cut in zip(usable, cuts, strict=True)])
-    scale = Scaler.fit(fitted_rows, scaler)
-    border = np.repeat(
-        np.arange(len(usable)), [cut - one.start for one, cut in zip(usable, cuts, strict=True)]
-    )
-    chosen.fit(windows(scale.transform(fitted_rows), window, border))
-    held = [slice(cut, one.stop) for one, cut in zip(usable, cuts, strict=True)]
-    scores = np.concatenate(
-        [
-            chosen.score(_calibration(scale.transform(values[_with_past(one, window)]), one, window))
-            for one in held
-        ]
-    )
-    longest = max(held, key=lambda one: one.stop - one.start)
-    return Fitted(
-        chosen,
-        tuple(channels),
-        window,
-        scale,
-        # Never above the highest score of the calm: a forest's scores are bounded, and a threshold beyond
-        # its worst would let everything pass.
-        min(conformal_quantile(scores, false_alarm_rate) + wander(scores), float(scores.max())),
-        values[longest][-_LARGEST_REFERENCE:].astype(np.float32),
-    )
-
-
-def _cut(rows: int, window: int) -> int:
-    """How many rows of a segment are fitted: a share, but at least one window."""
-    return max(round(_FITTED_SHARE * rows), window)
-
-
-def _with_past(held: slice, window: int) -> slice:
-    """The held-back rows and as many before them as the first window needs."""
-    return slice(held.start - (window - 1), held.stop)
-
-
-def _calibration(scaled: Float32Array, held: slice, window: int) -> Float32Array:
-    """Windows that end in held-back rows, less the first ones, which mostly hold fitted rows: a whole
-    window's worth where there are enough, else half of them."""
-    every = windows(scaled, window)
-    return every[min(window - 1, (held.stop - held.start) // 2) :]

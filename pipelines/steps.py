@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from homeostat.eventing.durations import parse_duration
-from homeostat.models import alignment, artifact, data, features, fitted, injection, metrics
+from homeostat.models import alignment, artifact, data, features, fitted, fitting, injection, metrics
 
 HELD_BACK = 0.3
 """The share of each segment, its tail, that judges candidates."""
@@ -154,7 +154,7 @@ def fit(
     seed: int,
 ) -> fitted.Fitted:
     """Fit one candidate."""
-    return fitted.fit(
+    return fitting.fit(
         algorithm,
         rows,
         channels=tuple(spec["data"]["channels"]),

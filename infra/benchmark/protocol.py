@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homeostat.models import fitted
+from homeostat.models import fitting
 
 from .series import Series
 
@@ -28,7 +28,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
     """`train` is the rows of each series that are fitted, or below 1 the share of them; `options` go to
-    `models.fitted.fit` as they are, the same for every series."""
+    `models.fitting.fit` as they are, the same for every series."""
 
     algorithms: tuple[str, ...]
     train: float = 400
@@ -108,7 +108,7 @@ def judge(one: Series, algorithm: str, seed: int, protocol: Protocol) -> Outcome
     cut = protocol.cut(len(one.rows))
     try:
         begun = time.perf_counter()
-        detector = fitted.fit(
+        detector = fitting.fit(
             algorithm,
             one.rows[:cut],
             channels=one.channels,

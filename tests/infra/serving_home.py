@@ -22,7 +22,7 @@ from starlette.routing import Mount, Route
 from homeostat.infra.local.router import Router
 from homeostat.infra.local.serving import Served, Serving
 from homeostat.models import artifact
-from homeostat.models.fitted import fit
+from homeostat.models.fitting import fit
 
 CHANNELS = ("pressure", "flow")
 BODY = {"instances": [[0.1, 0.2], [0.3, 0.1]]}

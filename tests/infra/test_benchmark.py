@@ -16,7 +16,7 @@ from homeostat.infra.benchmark.protocol import Failed, Judged, Protocol, run
 from homeostat.infra.benchmark.summary import of_one_seed, over_seeds, relative
 from homeostat.infra.benchmark.table import markdown
 from homeostat.infra.cli import cli
-from homeostat.models import fitted
+from homeostat.models import fitting
 from tests.infra.labelled_folders import ROWS, frame, nab, plain, skab
 
 invoke = CliRunner().invoke
@@ -40,7 +40,7 @@ def made_up(rng: np.random.Generator, n: int, threshold: float, period: float | 
 def test_a_detector_is_fitted_on_the_first_rows_and_judged_on_the_others(tmp_path: Path) -> None:
     one = judged(skab(tmp_path))[1]
     rows = read(tmp_path).series[1]
-    alone = fitted.fit(QUICK, rows.rows[:150], channels=rows.channels, window=5)
+    alone = fitting.fit(QUICK, rows.rows[:150], channels=rows.channels, window=5)
     assert one.series == rows.name
     assert np.array_equal(one.scores, alone.score(rows.rows)[150:])
     assert one.threshold == alone.threshold

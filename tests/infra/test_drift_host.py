@@ -20,7 +20,7 @@ from homeostat.functions.detector import Cause, Data, Detector, Drift, Revision,
 from homeostat.infra.local.drift import DriftObserver
 from homeostat.models import artifact
 from homeostat.models.drift import DriftTest
-from homeostat.models.fitted import fit
+from homeostat.models.fitting import fit
 from homeostat.models.simulator import CHANNELS, simulate
 
 WINDOW, EVERY = 200, 50

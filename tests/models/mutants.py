@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from homeostat.models import ALGORITHMS, artifact
 from homeostat.models.artifact import MANIFEST, WEIGHTS, ArtifactError
-from homeostat.models.fitted import fit
+from homeostat.models.fitting import fit
 from tests.models.every import parameters
 from tests.models.watched import watched
 

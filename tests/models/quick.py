@@ -14,4 +14,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "kmeans-ad": {"clusters": 8},
     "matrix-profile": {"stored": 300},
     "seasonal": {},
+    "sub-pca": {},
+    "mahalanobis": {},
+    "ensemble": {"scales": 2},
 }

@@ -13,7 +13,7 @@ import pytest
 
 from homeostat.models import artifact
 from homeostat.models.artifact import ArtifactError
-from homeostat.models.fitted import fit
+from homeostat.models.fitting import fit
 from tests.models.quick import QUICK
 
 ROWS = np.random.default_rng(0).normal([0, 50], [1, 10], size=(200, 2))

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from homeostat.models.fitted import fit
+from homeostat.models.fitting import fit
 from tests.models.every import every, every_but, fitted, normal, parameters, usual
 
 MEGABYTE = 1 << 20

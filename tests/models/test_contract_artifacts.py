@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from homeostat.models import artifact
 from homeostat.models.algorithm import algorithm
-from homeostat.models.fitted import Fitted, fit
+from homeostat.models.fitted import Fitted
+from homeostat.models.fitting import fit
 from tests.models.every import every, normal, parameters, usual
 
 ROWS = np.random.default_rng(0).normal([0, 50], [1, 10], size=(200, 2))

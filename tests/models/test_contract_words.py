@@ -16,7 +16,7 @@ import pytest
 
 from homeostat.models import ALGORITHMS, artifact
 from homeostat.models.algorithm import algorithm, create
-from homeostat.models.fitted import fit
+from homeostat.models.fitting import fit
 from tests.models.every import every, every_own, normal, parameters
 
 

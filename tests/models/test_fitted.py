@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.models import ALGORITHMS
-from homeostat.models.fitted import fit
+from homeostat.models.fitting import fit
 from homeostat.models.metrics import report
 from tests.models.quick import QUICK
 

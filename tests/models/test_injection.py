@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeostat.models.fitted import fit
+from homeostat.models.fitting import fit
 from homeostat.models.injection import inject
 from homeostat.models.metrics import average_precision
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeostat.models.fitted import fit
+from homeostat.models.fitting import fit
 from homeostat.models.metrics import average_precision, report
 from homeostat.models.simulator import CHANNELS, Fault, simulate
 

@@ -1,4 +1,4 @@
-"""Requests that arrive together, or while others are being scored, are scored in one call."""
+"""Requests that arrive together, or while others are being judged, are judged in one call."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ INLINE_SECONDS = 0.002
 
 BATCH_ROWS = 10_000
 _INLINE_ROWS = 64
+
+
+Verdict = tuple[Scores, NDArray[np.bool_]]
+"""The scores of the rows that a request asks for, and which of them are anomalies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +53,30 @@ def of_windows(windows: NDArray[np.float64]) -> Stretches:
     return Stretches(windows.reshape(n * w, c), np.full(n, w), mask)
 
 
-def score_together(fitted: Fitted, batch: Sequence[Stretches]) -> list[Scores]:
-    """The wanted scores of each of the requests, the same as when it is scored alone, from one call.
+def judge_together(fitted: Fitted, batch: Sequence[Stretches]) -> list[Verdict]:
+    """The verdict on each of the requests, the same as when it is judged alone, from one call.
 
-    Raises ValueError for a value that is not finite, whichever request it is in.
+    Raises ValueError for a value that the detector refuses, whichever request it is in.
     """
-    lengths = np.concatenate([one.lengths for one in batch])
-    segments = np.repeat(np.arange(len(lengths)), lengths) if len(lengths) > 1 else None
+    rows = np.concatenate([one.rows for one in batch])
+    segments = segments_of(np.concatenate([one.lengths for one in batch]))
     wanted = np.concatenate([one.wanted for one in batch])
-    found = fitted.score(np.concatenate([one.rows for one in batch]), segments)[wanted]
-    return np.split(found, np.cumsum([int(one.wanted.sum()) for one in batch])[:-1])
+    # An alarm that has to last looks at the scores before its own.
+    scores = fitted.score(rows, segments, wanted=wanted if fitted.min_duration == 1 else None)
+    anomalies = fitted.anomalies(scores, segments)[wanted]
+    if len(batch) == 1:
+        return [(scores[wanted], anomalies)]
+    cuts = np.cumsum([np.count_nonzero(one.wanted) for one in batch])[:-1]
+    return list(zip(np.split(scores[wanted], cuts), np.split(anomalies, cuts), strict=True))
+
+
+def segments_of(lengths: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The number of its stretch for each row; None when there is but one."""
+    return np.repeat(np.arange(len(lengths)), lengths) if len(lengths) > 1 else None
 
 
 class Batcher:
-    """Scores what waits, as much of it at once as `BATCH_ROWS` rows allow, until nothing waits any more.
+    """Judges what waits, as much of it at once as `BATCH_ROWS` rows allow, until nothing waits any more.
 
     While nothing is being scored a request waits for one turn of the event loop, in which those that came
     with it join. The same requests scored one by one get the same scores; one that cannot be scored fails
@@ -71,17 +85,17 @@ class Batcher:
     several threads.
     """
 
-    def __init__(self, score: Callable[[Sequence[Stretches]], list[Scores]]) -> None:
-        self._score, self._inline_rows = score, _INLINE_ROWS
-        self._waiting: deque[tuple[Stretches, asyncio.Future[Scores]]] = deque()
+    def __init__(self, judge: Callable[[Sequence[Stretches]], list[Verdict]]) -> None:
+        self._judge, self._inline_rows = judge, _INLINE_ROWS
+        self._waiting: deque[tuple[Stretches, asyncio.Future[Verdict]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def score(self, request: Stretches) -> Scores:
-        """The wanted scores of one request. Raises what scoring it raised."""
-        future: asyncio.Future[Scores] = asyncio.get_running_loop().create_future()
+    async def judge(self, request: Stretches) -> Verdict:
+        """The verdict on one request. Raises what judging it raised."""
+        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, future))
         if self._task is None:
-            self._task = asyncio.create_task(self._work(), name="score what waits")
+            self._task = asyncio.create_task(self._work(), name="judge what waits")
         return await future
 
     async def _work(self) -> None:
@@ -108,21 +122,21 @@ class Batcher:
         finally:
             self._task = None
 
-    def _take(self) -> list[tuple[Stretches, asyncio.Future[Scores]]]:
+    def _take(self) -> list[tuple[Stretches, asyncio.Future[Verdict]]]:
         batch = [self._waiting.popleft()]
         rows = len(batch[0][0].rows)
         while self._waiting and (rows := rows + len(self._waiting[0][0].rows)) <= BATCH_ROWS:
             batch.append(self._waiting.popleft())
         return batch
 
-    def _timed(self, requests: Sequence[Stretches]) -> tuple[Sequence[Scores | Exception], float]:
+    def _timed(self, requests: Sequence[Stretches]) -> tuple[Sequence[Verdict | Exception], float]:
         """The answers, and the seconds of this thread's own work: on a busy machine waiting is no measure."""
         begun = thread_time()
         return self._each(requests), thread_time() - begun
 
-    def _each(self, requests: Sequence[Stretches]) -> Sequence[Scores | Exception]:
+    def _each(self, requests: Sequence[Stretches]) -> Sequence[Verdict | Exception]:
         try:
-            return self._score(requests)
+            return self._judge(requests)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer to one of them
             if len(requests) == 1:
                 return [error]

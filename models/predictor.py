@@ -33,13 +33,13 @@ from kserve.logging import configure_logging
 from kserve.metrics import PREDICT_HIST_TIME, get_labels
 from kserve.model import InferenceVerb
 from kserve.model_server import parser as kserve_parser
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from . import artifact
-from .explanation import contributions
+from .algorithm import Scores
 from .fitted import Fitted
 from .kserve_server import Server
-from .micro_batching import Batcher, of_rows, of_windows, score_together
+from .micro_batching import Batcher, Stretches, judge_together, of_rows, of_windows, segments_of
 from .predictor_metrics import Metrics
 from .scoring_answer import Answer, v1, v2
 from .scoring_request import ScoringRequest, read
@@ -57,9 +57,11 @@ _PR_SET_PDEATHSIG = 1
 class Predictor(Model):  # type: ignore[misc]
     """Scores rows; ready once it has scored a first window, so that no request pays for compilation."""
 
-    def __init__(self, name: str, folder: Path, revision: str) -> None:
+    def __init__(
+        self, name: str, folder: Path, revision: str, registry: CollectorRegistry = REGISTRY
+    ) -> None:
         super().__init__(name)
-        self.folder, self.revision = folder, revision
+        self.folder, self.revision, self._registry = folder, revision, registry
         self.fitted: Fitted
         self.version: str
         self.platform: str
@@ -70,10 +72,11 @@ class Predictor(Model):  # type: ignore[misc]
         stated = artifact.manifest(self.folder)
         self.version = str(stated.provenance.get("version") or stated.files[artifact.WEIGHTS].sha256[:12])
         self.platform = f"homeostat_{stated.algorithm}"
-        self.metrics = Metrics(REGISTRY, self.revision, stated.algorithm, self.version)
+        self.metrics = Metrics(self._registry, self.revision, stated.algorithm, self.version)
         self._kserve_seconds = PREDICT_HIST_TIME.labels(**get_labels(self.name))
-        self._tails = Tails(getattr(self.fitted, "tail", self.fitted.window - 1))
-        self._batcher = Batcher(partial(score_together, self.fitted))
+        self._gaps = self.fitted.preparation.missing.policy != "refuse"
+        self._tails = Tails(self.fitted.tail)
+        self._batcher = Batcher(partial(judge_together, self.fitted))
         _warm_up(self.fitted)
         self.ready = True
         return self.ready
@@ -99,7 +102,7 @@ class Predictor(Model):  # type: ignore[misc]
         if isinstance(payload, InferRequest) and payload.model_version not in (None, "", self.version):
             raise ModelNotFound(f"{self.name}, version {payload.model_version}")  # gRPC's field
         try:
-            request = read(payload, headers or {}, self.fitted.channels)
+            request = read(payload, headers or {}, self.fitted.channels, self._gaps)
         except ValueError as error:
             self.metrics.rejected()
             raise InvalidInput(str(error)) from None
@@ -119,11 +122,20 @@ class Predictor(Model):  # type: ignore[misc]
             past = len(values) - len(request.values)
         asked = of_rows(values, len(request.values)) if values.ndim == 2 else of_windows(values)
         try:
-            found = await self._batcher.score(asked)
-            shares = await asyncio.to_thread(contributions, self.fitted, asked) if explain else None
-        except Exception as error:  # the input was checked, so this fault is the revision's own
+            scores, anomalies = await self._batcher.judge(asked)
+            shares = await asyncio.to_thread(self._shares, asked) if explain else None
+        except Exception as error:
+            if request.series is not None:
+                self._tails.forget(request.series)  # or its next rows would fail with these before them
+            if self._gaps and isinstance(error, ValueError):  # a gap longer than this detector bridges
+                self.metrics.rejected()
+                raise InvalidInput(f"{error}; its series, if it had one, starts anew") from None
+            # Otherwise the input was checked, so this fault is the revision's own.
             raise InferenceError(f"{self.revision} could not score: {error}") from error
-        return Answer(found, self.fitted.anomalies(found), past, shares)
+        return Answer(scores, anomalies, past, shares)
+
+    def _shares(self, asked: Stretches) -> Scores:
+        return self.fitted.contributions(asked.rows, segments_of(asked.lengths), asked.wanted)
 
     def get_input_types(self) -> list[dict[str, Any]]:
         return [{"name": "rows", "datatype": "FP64", "shape": [-1, len(self.fitted.channels)]}]
@@ -136,10 +148,10 @@ class Predictor(Model):  # type: ignore[misc]
 
 
 def _warm_up(fitted: Fitted) -> None:
-    """Score rows and a window as requests do, which compiles and loads whatever scoring needs."""
-    usual = np.tile(fitted.scaler.center, (fitted.window + 1, 1))
+    """Judge rows and a window as requests do, which compiles and loads whatever that needs."""
+    usual = np.tile(fitted.reference[-1].astype(np.float64), (fitted.window + 1, 1))
     for batch in ([of_rows(usual, 1)], [of_rows(usual, 1), of_windows(usual[None])]):
-        score_together(fitted, batch)
+        judge_together(fitted, batch)
 
 
 def die_with_parent() -> None:

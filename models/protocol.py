@@ -30,8 +30,11 @@ class InputError(ValueError):
         )
 
 
-def instances(payload: object, channels: Sequence[str]) -> NDArray[np.float64]:
-    """V1 `{"instances": …}` as (n, c) rows or (n, w, c) windows. Raises InputError."""
+def instances(payload: object, channels: Sequence[str], gaps: bool = False) -> NDArray[np.float64]:
+    """V1 `{"instances": …}` as (n, c) rows or (n, w, c) windows. Raises InputError.
+
+    Where there may be `gaps`, null is a number that is missing: NaN.
+    """
     if not isinstance(payload, dict) or "instances" not in payload:
         found = (
             f"missing among {', '.join(map(str, payload)) or 'nothing'}"
@@ -40,13 +43,21 @@ def instances(payload: object, channels: Sequence[str]) -> NDArray[np.float64]:
         )
         raise InputError("instances", found[:120], channels)
     rows = payload["instances"]
-    return _checked(_numbers("instances", rows, channels), "instances", rows, channels)
+    return _checked(_numbers("instances", rows, channels, gaps), "instances", channels, gaps)
 
 
 def tensor(
-    name: str, shape: Sequence[int], datatype: str, data: object, channels: Sequence[str]
+    name: str,
+    shape: Sequence[int],
+    datatype: str,
+    data: object,
+    channels: Sequence[str],
+    gaps: bool = False,
 ) -> NDArray[np.float64]:
-    """One V2 input, its data flat or nested, as (n, c) rows or (n, w, c) windows. Raises InputError."""
+    """One V2 input, its data flat or nested, as (n, c) rows or (n, w, c) windows. Raises InputError.
+
+    Where there may be `gaps`, NaN and null are numbers that are missing.
+    """
     field = f"inputs.{name[:40]}"
     if datatype not in DATATYPES:
         raise InputError(
@@ -54,17 +65,19 @@ def tensor(
         )
     if not shape or any(size < 1 for size in shape):
         raise InputError(f"{field}.shape", list(shape)[:8], channels)
-    values = _numbers(f"{field}.data", data, channels)
+    values = _numbers(f"{field}.data", data, channels, gaps)
     if values.size != prod(shape):
         raise InputError(f"{field}.shape", f"{list(shape)[:8]} for {values.size} numbers", channels)
-    return _checked(values.reshape(tuple(shape)), f"{field}.shape", None, channels)
+    return _checked(values.reshape(tuple(shape)), f"{field}.shape", channels, gaps)
 
 
-def _numbers(field: str, data: object, channels: Sequence[str]) -> NDArray[np.float64]:
+def _numbers(field: str, data: object, channels: Sequence[str], gaps: bool) -> NDArray[np.float64]:
     try:
         values = np.array(data)
     except ValueError:  # ragged
         raise InputError(*_culprit(field, data), channels) from None
+    if gaps and values.dtype == object and all(one is None or _is_number(one) for one in values.flat):
+        return values.astype(np.float64)
     # Only numbers: numpy would also read true as 1 and, asked for floats, "1.5" as 1.5.
     if values.dtype.kind not in "iuf" or values.ndim == 0:
         raise InputError(*_culprit(field, data), channels)
@@ -72,14 +85,15 @@ def _numbers(field: str, data: object, channels: Sequence[str]) -> NDArray[np.fl
 
 
 def _checked(
-    values: NDArray[np.float64], field: str, data: object, channels: Sequence[str]
+    values: NDArray[np.float64], field: str, channels: Sequence[str], gaps: bool
 ) -> NDArray[np.float64]:
     if values.ndim not in (2, 3) or values.shape[-1] != len(channels) or not values.size:
         raise InputError(field, f"of shape {list(values.shape)}", channels)
     if values.size > MAX_ROWS * len(channels):
         raise InputError(field, f"{values.size // len(channels)} rows long", channels)
-    if not np.isfinite(values).all():
-        where = "".join(f"[{index}]" for index in np.argwhere(~np.isfinite(values))[0])
+    broken = np.isinf(values) if gaps else ~np.isfinite(values)
+    if broken.any():
+        where = "".join(f"[{index}]" for index in np.argwhere(broken)[0])
         raise InputError(f"{field}{where}", "no finite number", channels)
     return values
 

@@ -37,17 +37,20 @@ class ScoringRequest:
     explain: bool
 
 
-def read(payload: object, headers: Mapping[str, str], channels: Sequence[str]) -> ScoringRequest:
-    """KServe's decoded V1 or V2 payload. Raises ValueError that names field, value and the mend."""
+def read(
+    payload: object, headers: Mapping[str, str], channels: Sequence[str], gaps: bool = False
+) -> ScoringRequest:
+    """KServe's decoded V1 or V2 payload, in which numbers may be missing where there may be `gaps`. Raises
+    ValueError that names field, value and the mend."""
     if isinstance(payload, InferRequest):
-        return _request(_tensor(payload, channels), _parameters(payload), "parameters.", headers)
+        return _request(_tensor(payload, channels, gaps), _parameters(payload), "parameters.", headers)
     if isinstance(payload, bytes):
         # KServe parses a V1 body only when its content type is exactly application/json.
         try:
             payload = orjson.loads(payload)
         except orjson.JSONDecodeError as error:
             raise protocol.InputError("body", f"no JSON ({error})", channels) from None
-    values = protocol.instances(payload, channels)
+    values = protocol.instances(payload, channels, gaps)
     assert isinstance(payload, dict)  # or there would be no instances  # noqa: S101
     return _request(values, payload, "", headers)
 
@@ -81,7 +84,7 @@ def _parameters(request: InferRequest) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _tensor(request: InferRequest, channels: Sequence[str]) -> NDArray[np.float64]:
+def _tensor(request: InferRequest, channels: Sequence[str], gaps: bool) -> NDArray[np.float64]:
     if len(request.inputs) != 1:
         raise protocol.InputError("inputs", f"{len(request.inputs)} tensors, not one", channels)
     one = request.inputs[0]
@@ -91,4 +94,4 @@ def _tensor(request: InferRequest, channels: Sequence[str]) -> NDArray[np.float6
             data = one.as_numpy()
         except (ValueError, TypeError, InvalidInput) as error:
             raise protocol.InputError(f"inputs.{one.name[:40]}", str(error), channels) from None
-    return protocol.tensor(one.name, one.shape, one.datatype, data, channels)
+    return protocol.tensor(one.name, one.shape, one.datatype, data, channels, gaps)

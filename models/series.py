@@ -62,6 +62,10 @@ class Tails:
                 self._drop(next(iter(self._kept)))
         return whole
 
+    def forget(self, series: str) -> None:
+        """The series starts anew with its next row."""
+        self._drop(series)
+
     def _drop(self, series: str) -> Rows | None:
         _, rows = self._kept.pop(series, (0.0, None))
         self._bytes -= 0 if rows is None else rows.nbytes

@@ -23,7 +23,7 @@ import joblib
 import numpy as np
 
 from homeostat.models import artifact
-from homeostat.models.fitted import fit
+from homeostat.models.fitting import fit
 
 PEER = f"KServe {version('kserve')}'s sklearn server, scikit-learn {version('scikit-learn')}; or a constant"
 CONNECTIONS = 16

@@ -15,7 +15,8 @@ import httpx
 import numpy as np
 import pytest
 
-from homeostat.models.fitted import Fitted, fit
+from homeostat.models.fitted import Fitted
+from homeostat.models.fitting import fit
 
 CHANNELS = ("pressure", "flow")
 WINDOW = 4

@@ -24,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from homeostat.models import artifact, protocol
 from homeostat.models.fitted import Fitted
-from homeostat.models.micro_batching import of_windows, score_together
+from homeostat.models.micro_batching import judge_together, of_windows
 from homeostat.models.predictor import EX_DATAERR, PARENT_PID
 from homeostat.models.predictor_metrics import RATIOS, Histogram
 from tests.models.predictors import CHANNELS, WINDOW, command, detector, running
@@ -115,7 +115,7 @@ def test_many_rows_are_scored_like_few(server: httpx.Client, fitted: Fitted) -> 
 def test_a_window_scores_as_its_last_row_does(fitted: Fitted, length: int) -> None:
     windows = np.random.default_rng(length).normal(size=(3, length, 2))
     last: NDArray[np.float64] = np.array([fitted.score(window)[-1] for window in windows])
-    assert score_together(fitted, [of_windows(windows)])[0] == pytest.approx(last, abs=1e-12)
+    assert judge_together(fitted, [of_windows(windows)])[0][0] == pytest.approx(last, abs=1e-12)
 
 
 # --- what it refuses -------------------------------------------------------------------------------------

@@ -17,9 +17,7 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceSt
 from numpy.typing import NDArray
 
 from homeostat.models import artifact
-from homeostat.models.explanation import contributions
 from homeostat.models.fitted import Fitted
-from homeostat.models.micro_batching import of_rows, of_windows
 from tests.models.predictors import CHANNELS, WINDOW, detector, free_port, running
 
 PREDICT, INFER = "/v1/models/pump:predict", "/v2/models/pump/infer"
@@ -183,14 +181,6 @@ def test_channels_shares_are_answered_when_asked_for(server: httpx.Client) -> No
     assert (shares["name"], shares["shape"]) == ("contributions", [1, 2])
     assert sum(shares["data"]) == pytest.approx(1)
     assert "contributions" not in server.post(PREDICT, json={"instances": rows.tolist()}).text
-
-
-def test_shares_are_those_of_the_same_rows_whatever_comes_with_them(fitted: Fitted) -> None:
-    rows = stretch(12)
-    alone = contributions(fitted, of_rows(rows, len(rows)))
-    assert alone[-4:] == pytest.approx(contributions(fitted, of_rows(rows, 4)))
-    windows = np.stack([rows[place : place + WINDOW] for place in range(5)])
-    assert contributions(fitted, of_windows(windows)) == pytest.approx(alone[WINDOW - 1 : WINDOW + 4])
 
 
 # --- CloudEvents -----------------------------------------------------------------------------------------

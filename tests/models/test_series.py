@@ -45,6 +45,15 @@ def test_a_reset_series_starts_anew():
     assert tails.extend("a", rows(4))[:, 0].tolist() == [3, 4]
 
 
+def test_a_forgotten_series_starts_anew():
+    tails = Tails(3)
+    tails.extend("a", rows(1, 2))
+    tails.forget("a")
+    tails.forget("never seen")
+    assert tails.nbytes == 0
+    assert tails.extend("a", rows(3))[:, 0].tolist() == [3]
+
+
 def test_what_the_caller_does_with_the_rows_later_does_not_reach_the_series():
     tails, own = Tails(2), rows(1, 2)
     tails.extend("a", own)[:] = 9

@@ -7,23 +7,12 @@ touch forward.py too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from numba import njit
 
-_Function = TypeVar("_Function", bound=Callable[..., None])
-
-FLAGS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
-"""How kernels and their parts are compiled: products may fuse into sums, but nothing is reordered, so that a
-window's score does not depend on the windows scored along with it; division checks nothing, or no loop that
-divides would vectorise."""
-
-part: Callable[[_Function], _Function] = njit(**FLAGS)
-
-FARTHEST = np.float32(8)
-"""Where the bound turns from linear to logarithmic, in robust units: no outlier can blow up a network."""
+from .kernels import part
+from .layers import FARTHEST
 
 _MOST = np.float32(7.90531110763549805)  # tanh is 1 in float32 beyond it
 _ODD = tuple(
@@ -47,7 +36,7 @@ _LOG = tuple(
 _ROOT_HALF = np.int32(0x3F3504F3)  # the bits of sqrt(1/2)
 _MANTISSA = np.int32(23)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-_ONE, _HALF = np.float32(1), np.float32(0.5)
+_ONE, _HALF, _FARTHEST = np.float32(1), np.float32(0.5), np.float32(FARTHEST)
 
 
 @part
@@ -74,7 +63,7 @@ def bound(x: Any, bits: Any, n: int) -> None:
     Cephes', of mantissa and exponent apart; `bits` is scratch seen as integers."""
     y = bits.view(np.float32)
     for i in range(n):
-        a = abs(x[i]) / FARTHEST
+        a = abs(x[i]) / _FARTHEST
         y[i] = a + np.sqrt(a * a + _ONE)
     for i in range(n):
         exponent = (bits[i] - _ROOT_HALF) >> _MANTISSA
@@ -91,4 +80,4 @@ def bound(x: Any, bits: Any, n: int) -> None:
         p = p * m + _LOG[8]
         e = np.float32(np.int32(exponent))
         log = (m + (m * z * p + e * _LN2_LOW - _HALF * z)) + e * _LN2_HIGH
-        x[i] = np.copysign(FARTHEST * log, x[i])
+        x[i] = np.copysign(_FARTHEST * log, x[i])

@@ -23,7 +23,7 @@ class Autoencoder(ErrorDetector):
     back; it has fewer weights than a dense one over long windows, and knows a pattern wherever it lies.
 
     Range: 0 upwards, below about 0.7 for a normal window. Cost: a window takes 2 * hidden * (w * c + latent)
-    multiplications (dense; 60 x 8: 7 µs) or w * filters * (4 c + 3 filters) and some (conv; 40 µs), and no
+    multiplications (dense; 60 x 8: 7 µs) or w * filters * (4 c + 3 filters) and some (conv; 30 µs), and no
     torch. Deterministic by `seed` on one machine. Raises ValueError for a parameter out of its range.
 
     Parameters: `kind` (`dense` or `conv`), `hidden` (units, of the dense kind), `filters` (of the conv kind),

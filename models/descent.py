@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .activations import FARTHEST
 from .algorithm import Float32Array
+from .layers import FARTHEST
 
 Player = tuple[Sequence[Any], Callable[[Any], Any]]
 """Parameters, and the loss of a (b, w, c) batch that a step lowers by moving them and no others."""
@@ -76,8 +76,8 @@ def bounded(windows: Float32Array) -> Any:
     """The windows as a tensor, bounded as the compiled code bounds what it scores."""
     import torch
 
-    far = float(FARTHEST)
-    return torch.asinh(torch.from_numpy(np.array(windows, np.float32, order="C")) / far) * far
+    values = torch.from_numpy(np.array(windows, np.float32, order="C"))
+    return torch.asinh(values / FARTHEST) * FARTHEST
 
 
 def _batches(windows: Float32Array, size: int, steps: int) -> Iterator[Any]:

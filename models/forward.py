@@ -6,40 +6,14 @@ A window costs what its multiplications cost, for nothing is allocated, dispatch
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit, types
 
-from .activations import FLAGS, bound, part, tanh
+from .activations import bound, tanh
+from .kernels import ERRORS, FLOATS, MATRIX, SCORES, WINDOWS, compiled, layers_of, part, summed
 
-_FLOATS = types.Array(types.float32, 1, "C", readonly=True)
-_MATRIX = types.Array(types.float32, 2, "C", readonly=True)
-_WINDOWS = types.Array(types.float32, 3, "A", readonly=True)
-_ERRORS = types.float32[:, ::1]
-
-Kernel = Callable[..., None]
-
-
-def _compiled(*arguments: Any) -> Callable[[Callable[..., None]], Callable[[], Kernel]]:
-    """Compiled for one signature when first asked for, and kept on disk where there is a folder for it."""
-
-    def deferred(function: Callable[..., None]) -> Callable[[], Kernel]:
-        @cache
-        def kernel() -> Kernel:
-            signature = types.void(*arguments)
-            try:
-                return njit(signature, cache=True, **FLAGS)(function)  # type: ignore[no-any-return]
-            except RuntimeError:  # numba found nowhere to write, such as a read-only image without a home
-                return njit(signature, **FLAGS)(function)  # type: ignore[no-any-return]
-
-        return kernel
-
-    return deferred
-
-
+_NARROW = 16  # outputs that are too few to fill vectors
 _NONE, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 
 
@@ -70,12 +44,30 @@ def _affine(x: Any, weight: Any, bias: Any, y: Any) -> None:
             y[j] += x[i] * weight[i, j]
 
 
+@summed
+def _dot(x: Any, turned: Any, bias: Any, y: Any) -> None:
+    """The same along the inputs; `turned` is (outputs, inputs)."""
+    m, n = turned.shape
+    for j in range(m):
+        total = _NONE
+        for i in range(n):
+            total += x[i] * turned[j, i]
+        y[j] = total + bias[j]
+
+
+@part
+def _project(x: Any, weight: Any, turned: Any, bias: Any, y: Any) -> None:
+    if len(bias) > _NARROW:
+        _affine(x, weight, bias, y)
+    else:
+        _dot(x, turned, bias, y)
+
+
 @part
 def _miss(answer: Any, x: Any, emphasis: Any, out: Any) -> None:
     """out[k] = the squared error of channel k over the rows of x, weighted by `emphasis`."""
     c = len(out)
-    for k in range(c):
-        out[k] = _NONE
+    out[:] = _NONE
     for t in range(len(emphasis)):
         for k in range(c):
             missed = answer[t * c + k] - x[t * c + k]
@@ -87,8 +79,7 @@ def _convolve(x: Any, stride: int, weight: Any, bias: Any, y: Any, rows: int) ->
     """`rows` rows of y from the padded rows of x: three rows that lie side by side are one vector."""
     n, m = weight.shape
     for t in range(rows):
-        start = t * stride * (n // 3)
-        _affine(x[start : start + n], weight, bias, y[t * m : (t + 1) * m])
+        _affine(x[t * stride * (n // 3) :], weight, bias, y[t * m : (t + 1) * m])
 
 
 @part
@@ -140,11 +131,7 @@ def _twice(x: Any, f: int, y: Any) -> None:
 
 
 # --- kernels: errors (n, c) of windows (n, w, c); a layer is its weight (inputs, outputs) and its bias -----
-def _layers(count: int) -> Any:
-    return types.UniTuple(types.Tuple((_MATRIX, _FLOATS)), count)
-
-
-@_compiled(_WINDOWS, _layers(4), _FLOATS, _ERRORS)
+@compiled(WINDOWS, layers_of(4), FLOATS, ERRORS)
 def dense(windows: Any, layers: Any, emphasis: Any, out: Any) -> None:
     """A dense autoencoder; layers: hidden, latent, hidden, output."""
     (w1, b1), (w2, b2), (w3, b3), (w4, b4) = layers
@@ -163,13 +150,13 @@ def dense(windows: Any, layers: Any, emphasis: Any, out: Any) -> None:
         _miss(y, x, emphasis, out[i])
 
 
-@_compiled(_WINDOWS, _layers(6), _FLOATS, _ERRORS)
+@compiled(WINDOWS, layers_of(6), FLOATS, ERRORS)
 def convolutional(windows: Any, layers: Any, emphasis: Any, out: Any) -> None:
     """A convolutional autoencoder; layers: two that halve the rows, latent and back, two that double them."""
     (w1, b1), (w2, b2), (w3, b3), (w4, b4), (w5, b5), (w6, b6) = layers
     w, c, f = windows.shape[1], windows.shape[2], len(b1)
     x, y = np.zeros((w + 2) * c, np.float32), np.empty(w * c, np.float32)
-    inner = x[c : (w + 1) * c]
+    inner, turned = x[c : (w + 1) * c], np.ascontiguousarray(w6.T)
     bits = np.empty(w * c, np.int32)
     half, quarter = np.zeros(((w + 1) // 2 + 2) * f, np.float32), np.empty(len(b4), np.float32)
     latent, double = np.empty(len(b3), np.float32), np.zeros((w + 2) * f, np.float32)
@@ -185,11 +172,12 @@ def convolutional(windows: Any, layers: Any, emphasis: Any, out: Any) -> None:
         _convolve(coarse, 1, w5, b5, middle, (w + 1) // 2)
         tanh(middle, len(middle))
         _twice(middle, f, double)
-        _convolve(double, 1, w6, b6, y, w)
+        for t in range(w):
+            _project(double[t * f : (t + 3) * f], w6, turned, b6, y[t * c : (t + 1) * c])
         _miss(y, inner, emphasis, out[i])
 
 
-@_compiled(_WINDOWS, _layers(5), _FLOATS, _ERRORS)
+@compiled(WINDOWS, layers_of(5), FLOATS, ERRORS)
 def recurrent(windows: Any, layers: Any, emphasis: Any, out: Any) -> None:
     """A variational one, at its mean; layers: LSTM, mean, the decoder's constant input, LSTM, output."""
     (w1, b1), (w2, b2), (w3, b3), (w4, _), (w5, b5) = layers
@@ -198,7 +186,7 @@ def recurrent(windows: Any, layers: Any, emphasis: Any, out: Any) -> None:
     bits = np.empty(len(x), np.int32)
     joint, gates, cell = np.empty(c + h, np.float32), np.empty(4 * h, np.float32), np.empty(h, np.float32)
     latent, constant = np.empty(len(b2), np.float32), np.empty(4 * h, np.float32)
-    hidden = joint[c:]
+    hidden, turned = joint[c:], np.ascontiguousarray(w5.T)
     for i in range(len(windows)):
         _read(windows, i, x, bits)
         _encode(x, w, w1, b1, joint, gates, cell)
@@ -209,11 +197,11 @@ def recurrent(windows: Any, layers: Any, emphasis: Any, out: Any) -> None:
         for t in range(w):
             _affine(hidden, w4, constant, gates)
             _recur(gates, cell, hidden)
-            _affine(hidden, w5, b5, y[t * c : (t + 1) * c])
+            _project(hidden, w5, turned, b5, y[t * c : (t + 1) * c])
         _miss(y, x, emphasis, out[i])
 
 
-@_compiled(_WINDOWS, _layers(3), _FLOATS, _ERRORS)
+@compiled(WINDOWS, layers_of(3), FLOATS, ERRORS)
 def convolutional_forecast(windows: Any, layers: Any, emphasis: Any, out: Any) -> None:
     """Last rows from those before them, or from a row of zeros; layers: two that halve the rows, output."""
     (w1, b1), (w2, b2), (w3, b3) = layers
@@ -232,7 +220,7 @@ def convolutional_forecast(windows: Any, layers: Any, emphasis: Any, out: Any) -
         _miss(y, x[past * c :], emphasis, out[i])
 
 
-@_compiled(_WINDOWS, _layers(2), _FLOATS, _ERRORS)
+@compiled(WINDOWS, layers_of(2), FLOATS, ERRORS)
 def recurrent_forecast(windows: Any, layers: Any, emphasis: Any, out: Any) -> None:
     """The last rows from those before them, or from a row of zeros; layers: encoder, output."""
     (w1, b1), (w2, b2) = layers
@@ -251,7 +239,7 @@ def recurrent_forecast(windows: Any, layers: Any, emphasis: Any, out: Any) -> No
         _miss(y, x[past * c :], emphasis, out[i])
 
 
-@_compiled(_MATRIX, _FLOATS, types.float64[::1])
+@compiled(MATRIX, FLOATS, SCORES)
 def mean_log_ratio(errors: Any, usual: Any, out: Any) -> None:
     """out[i] = the mean over channels of log(1 + errors[i] / usual)."""
     n, c = errors.shape

@@ -22,7 +22,7 @@ class Gan(ErrorDetector):
     `ErrorDetector` says; the discriminator has no part in it.
 
     Range: 0 upwards, below about 0.7 for a normal window. Cost: that of a convolutional autoencoder, and no
-    torch (60 x 8: 40 µs); training takes twice its time. Deterministic by `seed` on one machine. Raises
+    torch (60 x 8: 30 µs); training takes twice its time. Deterministic by `seed` on one machine. Raises
     ValueError for a parameter out of its range.
 
     Parameters: `filters` (of both networks), `latent` (units), `adversarial` (weight of the features),

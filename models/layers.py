@@ -13,6 +13,10 @@ Shapes = dict[str, tuple[int, ...]]
 Layer = tuple[Float32Array, Float32Array]
 """A weight of (inputs, outputs) and a bias of (outputs,)."""
 
+FARTHEST = 8.0
+"""Where the bound on a network's inputs turns from linear to logarithmic, in robust units: no outlier can
+blow it up."""
+
 TAPS = 3  # rows that a convolution sees at once
 
 

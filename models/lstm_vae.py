@@ -23,7 +23,7 @@ class LstmVae(ErrorDetector):
     to do without it.
 
     Range: 0 upwards, below about 0.7 for a normal window. Cost: a window takes 4 * w * hidden *
-    (c + 2 * hidden) multiplications, and no torch (60 x 8: 55 µs). Deterministic by `seed` on one machine.
+    (c + 2 * hidden) multiplications, and no torch (60 x 8: 50 µs). Deterministic by `seed` on one machine.
     Raises ValueError for a parameter out of its range.
 
     Parameters: `hidden` (units of both LSTMs), `latent`, `kl_weight`, `free_bits` (nats), `epochs`,

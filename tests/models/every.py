@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from homeostat.models import ALGORITHMS
 from homeostat.models.algorithm import Algorithm, create
 from homeostat.models.features import windows
+from homeostat.models.fitted import Fitted
+from homeostat.models.fitting import fit
 from tests.models.quick import QUICK
 
 PYOD = ("pyod:ECOD", "pyod:IForest", "pyod:KNN", "pyod:LOF")
@@ -37,6 +39,14 @@ def normal(n: int = 600, c: int = 3, window: int = 8, seed: int = 0) -> Windows:
     return windows(np.random.default_rng(seed).normal(size=(n, c)).astype(np.float32), window)
 
 
+def rhythm(n: int = 600, seed: int = 0) -> Windows:
+    """Windows of 8 rows over three channels that go round together, under noise: what is unlike them is so
+    in any view of them, where noise alone gives a subspace nothing to hold on to."""
+    turn = 2 * np.pi * np.arange(n)[:, None] / 25 + np.arange(3)
+    rows = np.sin(turn) + 0.3 * np.random.default_rng(seed).normal(size=(n, 3))
+    return windows(rows.astype(np.float32), 8)
+
+
 def fitted(name: str, made: Windows, seed: int = 0) -> Algorithm:
     one = create(name, parameters(name), seed)
     one.fit(made)
@@ -47,3 +57,16 @@ def fitted(name: str, made: Windows, seed: int = 0) -> Algorithm:
 def usual(name: str, n: int = 600, c: int = 3, window: int = 8) -> Algorithm:
     """The detector fitted on `normal(n, c, window)`, once for all tests that only ask it."""
     return fitted(name, normal(n, c, window))
+
+
+@cache
+def rhythmic(name: str) -> Algorithm:
+    """The detector fitted on `rhythm()`."""
+    return fitted(name, rhythm())
+
+
+@cache
+def detector(name: str) -> Fitted:
+    """With scaler and threshold, fitted on 200 rows of two channels."""
+    rows = np.random.default_rng(0).normal([0, 50], [1, 10], size=(200, 2))
+    return fit(name, rows, channels=("flow", "heat"), window=5, parameters=parameters(name))

@@ -10,13 +10,14 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import psutil
 import pytest
 
-from homeostat.models.fitting import fit
-from tests.models.every import every, every_but, fitted, normal, parameters, usual
+from homeostat.models.algorithm import Algorithm
+from tests.models.every import Windows, detector, every, every_but, fitted, normal, rhythm, rhythmic, usual
 
 MEGABYTE = 1 << 20
 
@@ -24,16 +25,16 @@ MEGABYTE = 1 << 20
 # --- what it finds -----------------------------------------------------------------------------------------
 @every
 def test_windows_unlike_the_fitted_ones_score_higher(name: str) -> None:
-    one = usual(name)
-    assert one.score(normal(seed=1) + 6).min() > np.quantile(one.score(normal(seed=1)), 0.99)
+    one = rhythmic(name)
+    assert one.score(rhythm(seed=1) + 6).min() > np.quantile(one.score(rhythm(seed=1)), 0.99)
 
 
 @every
 def test_an_anomaly_in_the_last_row_alone_shows(name: str) -> None:
-    fresh = normal(seed=1)
+    fresh = rhythm(seed=1)
     struck = fresh.copy()
     struck[:, -1] += 12
-    assert (usual(name).score(struck) > usual(name).score(fresh)).mean() > 0.95
+    assert (rhythmic(name).score(struck) > rhythmic(name).score(fresh)).mean() > 0.95
 
 
 # --- determinism -------------------------------------------------------------------------------------------
@@ -65,9 +66,7 @@ def test_fitting_and_scoring_leave_global_random_states_and_threads_alone(name: 
 
 # --- shapes ------------------------------------------------------------------------------------------------
 @every
-@pytest.mark.parametrize(
-    ("n", "c", "window"), [(200, 1, 8), (200, 3, 1), (80, 1, 1), (87, 2, 8), (240, 200, 8)]
-)
+@pytest.mark.parametrize(("n", "c", "window"), [(87, 1, 8), (80, 3, 1), (240, 200, 8)])
 def test_any_number_of_channels_and_rows_is_fitted_and_scored(name: str, n: int, c: int, window: int) -> None:
     one, made = usual(name, n, c, window), normal(n, c, window)
     scores = one.score(made)
@@ -99,18 +98,22 @@ def test_a_view_of_overlapping_windows_scores_as_their_copy_does(name: str) -> N
 
 
 # --- values ------------------------------------------------------------------------------------------------
-@every
-def test_a_constant_channel_leaves_every_score_finite(name: str) -> None:
+@cache
+def beside_a_constant(name: str) -> tuple[Algorithm, Windows]:
     made = normal(300).copy()
     made[:, :, 1] = 0
-    assert np.isfinite(fitted(name, made).score(made)).all()
+    return fitted(name, made), made
+
+
+@every
+def test_a_constant_channel_leaves_every_score_finite(name: str) -> None:
+    one, made = beside_a_constant(name)
+    assert np.isfinite(one.score(made)).all()
 
 
 @every_but("isolation-forest")  # it cuts only where the fitted windows differ
 def test_a_constant_channel_is_no_anomaly_until_it_moves(name: str) -> None:
-    made = normal(300).copy()
-    made[:, :, 1] = 0
-    one = fitted(name, made)
+    one, made = beside_a_constant(name)
     moved = made.copy()
     moved[:, :, 1] = 6
     assert (one.score(moved) > one.score(made)).mean() > 0.95
@@ -147,21 +150,20 @@ def test_double_precision_is_scored_as_single_is(name: str) -> None:
 
 
 @every
-def test_a_cell_that_is_no_number_is_refused_by_row_and_channel(name: str) -> None:
-    rows = np.random.default_rng(0).normal(size=(100, 2))
-    detector = fit(name, rows, channels=("flow", "heat"), window=4, parameters=parameters(name))
-    for value in (np.nan, np.inf, -np.inf):
-        rows[7, 1] = value
-        with pytest.raises(ValueError, match=rf"row 7, channel 'heat' is {value}: fill or drop"):
-            detector.score(rows)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_cell_that_is_no_number_is_refused_by_row_and_channel(name: str, value: float) -> None:
+    rows = np.zeros((20, 2))
+    rows[7, 1] = value
+    with pytest.raises(ValueError, match=rf"row 7, channel 'heat' is {value}: fill or drop"):
+        detector(name).score(rows)
 
 
 # --- contributions -----------------------------------------------------------------------------------------
 @every
 def test_contributions_are_shares_that_name_the_struck_channel(name: str) -> None:
-    struck = normal(seed=1)[:60].copy()
+    struck = rhythm(seed=1)[:60].copy()
     struck[:, :, 2] += 9
-    shares = usual(name).contributions(struck)
+    shares = rhythmic(name).contributions(struck)
     assert shares.shape == (60, 3)
     assert shares.min() >= 0
     assert shares.sum(axis=1) == pytest.approx(np.ones(60))

@@ -166,7 +166,7 @@ def test_a_pickle_in_the_place_of_weights_is_refused_and_never_runs(folder, tmp_
         ({"window": 0}, "window: Input should be greater"),
         ({"channels": ["a"]}, "must have 1 channels"),
         ({"channels": ["a", "a"]}, "repeat"),
-        ({"preparation": {}}, "no usable detector: lacks"),
+        ({"preparation": {}}, "no usable detector: preparation has settings"),
         ({"threshold": "high"}, "threshold: Input should be a valid number"),
         ({"settings": {}}, "lacks 'trees'"),
         ({"surprise": 1}, "surprise: Extra inputs"),

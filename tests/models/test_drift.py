@@ -177,3 +177,21 @@ def test_importing_the_module_loads_neither_alibi_detect_nor_torch() -> None:
     code = "import sys, homeostat.models.drift; print({'alibi_detect', 'torch'} & set(sys.modules))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_what_follows_slow_change_is_told_of_another_world_only(test: Any, normal: NDArray[Any]) -> None:
+    follows = DriftTest(noise(1000, 1), ("a", "b", "c", "d"), test=test, window=300, follows=True)
+    plain = DriftTest(noise(1000, 1), ("a", "b", "c", "d"), test=test, window=300)
+    moved = noise(300, 2)
+    moved[:, 0] += 6
+    assert plain.test(moved).drifted
+    assert not follows.test(moved).drifted
+    assert follows.test(noise(300, 2) + 50).drifted
+
+
+def test_after_a_stop_a_hundred_rows_tell_another_day_from_the_same(skab: Path, normal: NDArray[Any]) -> None:
+    against = DriftTest(normal[-2000:], CHANNELS, window=300, follows=True)
+    for file in ("other/1.csv", "valve1/0.csv"):
+        assert against.test(start_of(skab / file)[:100]).drifted
+    assert not against.test(start_of(skab / "other/6.csv")[:100]).drifted

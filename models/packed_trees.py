@@ -75,6 +75,7 @@ def _breadth_first(
 def _rounded_down(cut: NDArray[np.float64]) -> NDArray[np.float32]:
     """The greatest float32 that is not above: a float32 number is above the one cut exactly when it is
     above the other."""
-    with np.errstate(over="ignore"):  # beyond float32's range: infinity, which is rounded down next
+    with np.errstate(over="ignore", under="ignore"):  # beyond float32's range: infinity, or 0
         nearest = cut.astype(np.float32)
-    return np.where(nearest > cut, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+        below = np.nextafter(nearest, np.float32(-np.inf))
+    return np.where(nearest > cut, below, nearest)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import IsolationForest as Grown
 
@@ -107,7 +107,12 @@ def test_no_window_has_no_depth(forest):
     assert mean_depths(np.empty((0, 7, 3), np.float32), forest._packed).shape == (0,)
 
 
-@given(st.floats(-1e300, 1e300) | st.floats(-1, 1), st.floats(width=32, allow_nan=False))
+@example(cut=-1.5e38 * 2.2, number=0.0)
+@example(cut=-3.4028234663852886e38, number=0.0)
+@example(cut=1e300, number=0.0)
+@example(cut=1e-50, number=0.0)
+@example(cut=-1e-50, number=0.0)
+@given(cut=st.floats(-1e300, 1e300) | st.floats(-1, 1), number=st.floats(width=32, allow_nan=False))
 def test_a_packed_cut_parts_the_same_float32_numbers(cut, number):
     near = np.float32(np.clip(cut, -3e38, 3e38))
     trees = pack(

@@ -47,7 +47,7 @@ class PyodDetector:
     detectors divide by its spread.
 
     Range: NAME's own, higher is more anomalous; a score that is no number becomes 1e100. Cost: NAME's own,
-    from 10 µs (HBOS) to milliseconds (INNE, KDE) a window of 480 values; loading it takes seconds and costs
+    from 10 µs (CBLOF) to 1.2 ms (KDE) a window of 480 values; loading it takes seconds and costs
     a fit. Contributions take a scoring per channel, except ECOD's and COPOD's, which fall into parts.
 
     Parameters: `samples` (10 to 2,000; fewer when windows are large) and NAME's, whole ones up to 512.

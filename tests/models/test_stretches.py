@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import doctest
+from types import ModuleType
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from homeostat.models import batches as batches_module
+from homeostat.models import contributions, empirical_tails, periodicity, restoring
+from homeostat.models import stretches as stretches_module
 from homeostat.models.batches import batches, drawn
 from homeostat.models.features import windows
 from homeostat.models.stretches import stretches
@@ -54,3 +60,13 @@ def test_so_many_are_drawn_at_most_in_order_and_by_seed(n: int, most: int) -> No
     assert (np.diff(chosen) > 0).all()
     assert (chosen == drawn(n, most, 3)).all()
     assert set(chosen) <= set(range(n))
+
+
+SHARED = [batches_module, contributions, empirical_tails, periodicity, restoring, stretches_module]
+
+
+@pytest.mark.parametrize("module", SHARED, ids=lambda one: one.__name__.rpartition(".")[2])
+def test_the_examples_of_what_detectors_share_print_what_they_say(module: ModuleType) -> None:
+    done = doctest.testmod(module)
+    assert done.attempted > 0
+    assert done.failed == 0

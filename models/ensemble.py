@@ -19,7 +19,7 @@ Choice = tuple[str, dict[str, Any], int]
 """A member before it is fitted: its algorithm, parameters, and how many of a window's last rows it sees."""
 
 _CONTRADICTION = 3  # channels: with fewer, what all do together is nearly all there is
-_FEW_CHANNELS, _MANY_CHANNELS = ("kmeans-ad",), ("sub-pca",)
+_SHARES = (0.8, 0.9)  # of the variance: no data can choose between them without labels
 _LAGGING = 0.25  # of separation behind the best member; half of it would be mere chance
 _TYPICAL, _SELDOM = 0.5, 0.99  # quantiles of out-of-fold scores that become 0 and 1
 _LEAST_SPREAD = 1e-6
@@ -33,10 +33,11 @@ class Ensemble:
     logarithm (asinh), so that no member outvotes the others.
 
     Every algorithm of `members` is fitted on the last w, w/2, w/4, … rows of a window, as many `scales` as
-    are asked for: sudden faults show in short windows, slow ones in long ones. Without `members` it is
-    sub-PCA, with 0.8 and with 0.9 of the variance, where channels can contradict each other, and k-means
-    where there are one or two, whose main components are what happens to them. With `choose`, members that
-    tell synthetic anomalies much worse than the best one does are left out (Goswami et al., ICLR 2023).
+    are asked for: sudden faults show in short windows, slow ones in long ones. Without `members` there are
+    two sets. Where channels can contradict each other, it is sub-PCA with 0.8 and with 0.9 of the variance,
+    and one Mahalanobis distance for what lies within these components; where there are one or two channels,
+    whose main components are all that happens, it is k-means. With `choose`, members that tell synthetic
+    anomalies much worse than the best one does are left out (Goswami et al., ICLR 2023).
 
     Range: about 0 for a usual window, 0.9 for one that is rarer than 99 in 100. Cost: that of all members;
     fitting takes five times that, for out-of-fold scores. Deterministic by `seed` on one machine.
@@ -91,14 +92,13 @@ class Ensemble:
 
     def _choices(self) -> list[Choice]:
         window, channels = self._shape
-        usual = _FEW_CHANNELS if channels < _CONTRADICTION else _MANY_CHANNELS
         rows = sorted({max(1, round(window / 2**scale)) for scale in range(self.scales)})
-        return [
-            (name, dict(parameters), one)
-            for name in self.members or usual
-            for parameters in _VARIANTS.get(name, ({},))
-            for one in rows
-        ]
+        if self.members:
+            return [(name, {}, one) for name in self.members for one in rows]
+        if channels < _CONTRADICTION:
+            return [("kmeans-ad", {}, one) for one in rows]
+        parts: list[Choice] = [("sub-pca", {"variance": share}, one) for share in _SHARES for one in rows]
+        return [*parts, ("mahalanobis", {}, rows[len(rows) // 2])]
 
     def _kept(
         self, fitted: list[tuple[Algorithm, float, float]], held: list[Scores], windows: Float32Array
@@ -170,9 +170,6 @@ class Ensemble:
 
 def _common(scores: Scores, middle: float, spread: float) -> Scores:
     return np.asarray(np.arcsinh((scores - middle) / spread))
-
-
-_VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {"sub-pca": ({"variance": 0.8}, {"variance": 0.9})}
 
 
 def _member(

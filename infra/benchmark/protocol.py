@@ -32,7 +32,7 @@ class Protocol:
 
     algorithms: tuple[str, ...]
     train: float = 400
-    window: int = 20
+    window: int = 40
     seeds: tuple[int, ...] = (0,)
     options: Mapping[str, Any] = field(default_factory=dict)
 

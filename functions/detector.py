@@ -33,18 +33,42 @@ def _some_step_below_whole(steps: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Data(_Model):
-    """Where the rows land and how they read."""
+    """Where the rows land and how they read. `timezone` is where times without an offset were taken (an IANA
+    name such as Europe/Berlin); UTC when there is none."""
 
     uri: str
     time: str = "datetime"
+    timezone: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_+\-/]+$", max_length=64)
     period: Duration = timedelta(seconds=1)
     channels: tuple[str, ...] = Field(min_length=1)
     label: str | None = None
 
 
 class Features(_Model):
+    """What a detector sees of the rows: `window` of them at a time, each channel scaled; before that, season
+    and trend taken out (`decompose`, with `periods` in rows, or found), and `statistics` such as "mean:10"
+    over the last rows beside the values. `missing` says what becomes of rows that lack a number: "drop" them,
+    or "hold:3", the last number stands in for up to 3 rows."""
+
     window: int = Field(default=60, ge=1, le=10_000)
     scaler: Literal["robust", "standard", "none"] = "robust"
+    decompose: Literal["none", "stl", "mstl"] = "none"
+    periods: tuple[Annotated[int, Field(ge=2, le=20_000)], ...] = ()
+    statistics: tuple[Annotated[str, Field(pattern=r"^(mean|std|min|max|slope|difference):\d+$")], ...] = (
+        Field(default=(), max_length=32)
+    )
+    missing: str = Field(default="drop", pattern=r"^(drop|hold:\d+)$")
+
+
+class Threshold(_Model):
+    """Where scores become alarms: exceeded by a share of `false_alarm_rate` of normal rows, told by
+    extreme-value theory (`spot`) or counted (`conformal`, `blocked`). Scores are means over `smoothing` rows,
+    and an alarm is raised at the `min_duration`-th row in a row above it."""
+
+    method: Literal["spot", "conformal", "blocked"] = "spot"
+    false_alarm_rate: float = Field(default=0.02, gt=0, lt=1)
+    smoothing: int = Field(default=1, ge=1, le=10_000)
+    min_duration: int = Field(default=1, ge=1, le=10_000)
 
 
 class GateSpec(_Model):
@@ -94,7 +118,8 @@ class CanarySpec(_Model):
 class Spec(_Model):
     data: Data
     features: Features = Features()
-    candidates: tuple[str, ...] = Field(default=("isolation-forest", "autoencoder"), min_length=1)
+    threshold: Threshold = Threshold()
+    candidates: tuple[str, ...] = Field(default=("ensemble", "isolation-forest", "autoencoder"), min_length=1)
     gate: GateSpec = GateSpec()
     retrain: Retrain = Retrain()
     drift: Drift = Drift()

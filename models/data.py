@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .localtime import to_utc
 from .storage import MAX_BYTES, DataError, Fault, fetch, size_of
 from .tables import FORMATS
 
@@ -50,18 +51,21 @@ def read(
     time: str,
     channels: Iterable[str],
     label: str | None = None,
+    timezone: str | None = None,
+    missing: str = "drop",
     root: str | Path | None = None,
     max_bytes: int = MAX_BYTES,
     max_dropped: float = MAX_DROPPED,
 ) -> pd.DataFrame:
-    """The usable rows, in the file's order: `time` (UTC, timezone-aware; naive times are taken as UTC), the
-    channels (float64, finite) and `label` if the file has it (1 above 0, else 0; int64, or float64 with NaN
-    where some rows have none).
+    """The usable rows, in the file's order: `time` (UTC, timezone-aware; naive times are local to `timezone`,
+    or UTC without one), the channels (float64, finite) and `label` if the file has it (1 above 0, else 0;
+    int64, or float64 with NaN where some rows have none).
 
+    With `missing` such as "hold:3" (see `missing.Missing`) rows without some number stay, NaN in its place.
     Of rows with one time the last is kept. Raises DataError with every fault, and OSError when the object is
     not there (yet). Memory: the file's bytes, at most `max_bytes`, and 8 per cell.
     """
-    wanted = _Wanted(time, tuple(channels), label)
+    wanted = _Wanted(time, tuple(channels), label, timezone, missing.startswith("hold"))
     return _load(uri, wanted, root, max_bytes, max_dropped)[0]
 
 
@@ -71,12 +75,14 @@ def inspect(
     time: str,
     channels: Iterable[str],
     label: str | None = None,
+    timezone: str | None = None,
+    missing: str = "drop",
     root: str | Path | None = None,
     max_bytes: int = MAX_BYTES,
     max_dropped: float = MAX_DROPPED,
 ) -> Facts:
     """What `read` would find, with the same errors."""
-    wanted = _Wanted(time, tuple(channels), label)
+    wanted = _Wanted(time, tuple(channels), label, timezone, missing.startswith("hold"))
     return _load(uri, wanted, root, max_bytes, max_dropped)[1]
 
 
@@ -103,6 +109,9 @@ class _Wanted:
     time: str
     channels: tuple[str, ...]
     label: str | None
+    timezone: str | None
+    holds: bool
+    """Rows that lack a number are wanted too."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -141,6 +150,12 @@ def _load(
     if faults:
         raise DataError(*faults)
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0].reset_index(drop=True)
+    if wanted.timezone:  # all at once, for the hour that autumn repeats may lie across two chunks
+        try:
+            frame[wanted.time] = to_utc(frame[wanted.time], wanted.timezone).times
+        except ValueError as error:
+            mend = "give the Detector an IANA name such as Europe/Berlin, or none for UTC"
+            raise DataError(Fault("data.timezone", repr(wanted.timezone), mend)) from error
     return _usable(frame, wanted, found, max_dropped, table.columns)
 
 
@@ -182,7 +197,7 @@ def _typed(chunk: pd.DataFrame, wanted: _Wanted, found: _Findings) -> pd.DataFra
         empty = int(parsed.isna().sum())
         if empty:
             found.empty[name] = found.empty.get(name, 0) + empty
-        columns[name] = parsed
+        columns[name] = raw if name == wanted.time and wanted.timezone else parsed
     found.rows += len(chunk)
     return pd.DataFrame(columns)
 
@@ -215,7 +230,13 @@ def _usable(
 ) -> tuple[pd.DataFrame, Facts]:
     """Without the rows that lack something, and without duplicates. Raises DataError if that is too many."""
     numbers = frame[list(wanted.channels)]
-    whole = np.isfinite(numbers.to_numpy(np.float64)).all(axis=1) & frame[wanted.time].notna().to_numpy()
+    there = np.isfinite(numbers.to_numpy(np.float64))
+    if wanted.holds:
+        frame = frame.assign(
+            **{name: frame[name].where(there[:, k]) for k, name in enumerate(wanted.channels)}
+        )
+    enough = there.any(axis=1) if wanted.holds else there.all(axis=1)
+    whole = enough & frame[wanted.time].notna().to_numpy()
     dropped = int((~whole).sum())
     empty = found.empty | _infinite(numbers, found.empty)
     empty.pop(wanted.label or "", None)  # a row without a label is a row like any other

@@ -28,6 +28,8 @@ def inspect_batch(event: DataLanded, spec: Spec, now: datetime, max_bytes: int =
             time=spec.data.time,
             channels=spec.data.channels,
             label=spec.data.label,
+            timezone=spec.data.timezone,
+            missing=spec.features.missing,
             root=root,
             max_bytes=max_bytes,
         )

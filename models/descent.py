@@ -59,7 +59,9 @@ def descend(players: Sequence[Player], windows: Float32Array, pace: Pace) -> Non
     import torch
 
     steps = pace.steps(len(windows))
-    optimizers = [torch.optim.Adam(parameters, lr=pace.learning_rate) for parameters, _ in players]
+    optimizers = [
+        torch.optim.Adam(parameters, lr=pace.learning_rate, fused=True) for parameters, _ in players
+    ]
     schedules = [
         torch.optim.lr_scheduler.OneCycleLR(one, max_lr=pace.learning_rate, total_steps=steps)
         for one in optimizers

@@ -242,9 +242,8 @@ def recurrent_forecast(windows: Any, layers: Any, emphasis: Any, out: Any) -> No
 @compiled(MATRIX, FLOATS, SCORES)
 def mean_log_ratio(errors: Any, usual: Any, out: Any) -> None:
     """out[i] = the mean over channels of log(1 + errors[i] / usual)."""
-    n, c = errors.shape
-    for i in range(n):
+    for i in range(len(errors)):
         total = 0.0
-        for k in range(c):
+        for k in range(len(usual)):
             total += math.log1p(np.float64(errors[i, k] / usual[k]))
-        out[i] = total / c
+        out[i] = total / len(usual)

@@ -40,7 +40,7 @@ compile: install ## Render what is generated: pipelines/compiled, eventing/schem
 
 lock: ## Pin the whole environment anew
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra work --extra dev --python-version 3.11 --no-annotate \
+	$(BIN)/uv pip compile pyproject.toml --extra work --extra pyod --extra dev --python-version 3.11 --no-annotate \
 	  --no-emit-index-url --no-emit-find-links $(addprefix --find-links ,$(PIP_FIND_LINKS)) \
 	  --custom-compile-command "make lock" --quiet --upgrade | sed 's/+cpu//' > requirements.lock
 

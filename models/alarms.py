@@ -64,7 +64,7 @@ def exponential(
     >>> exponential(np.array([0., 1., 1.]), half_life=1).tolist()
     [0.0, 0.5, 0.75]
     """
-    from scipy.signal import lfilter  # type: ignore[import-untyped]
+    from scipy.signal import lfilter
 
     if not half_life > 0:
         raise ValueError(f"half_life is {half_life}: give a number of rows above 0")

@@ -52,7 +52,7 @@ class KMeansAD:
 
     def fit(self, windows: Float32Array) -> None:
         from sklearn.cluster import KMeans
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         n, w, c = windows.shape
         values = flat(windows[drawn(n, max(1, _MOST_CELLS // (w * c)), self.seed)])

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
-from grpc import StatusCode, aio  # type: ignore[import-untyped]
+from grpc import StatusCode, aio
 from kserve import ModelServer
 from kserve.errors import InferenceError, ModelNotReady, ServerNotLive, ServerNotReady
 from kserve.model_server import app, args

@@ -51,7 +51,8 @@ def _table(name: str, metrics: Mapping[str, Mapping[str, Any]], peer: str) -> No
     print(f"{name}: {BENCHES[name]} (peer: {peer})")
     for metric, one in metrics.items():
         against = f"{_figure(one['peer']):>12} {one['ratio']:>7.2f}x" if one["peer"] else ""
-        print(f"  {metric:<24}{_figure(one['ours']):>12} {one['unit']:<11}{against}")
+        spread = f"  ±{one['spread']:.4f}" if one.get("spread") is not None else ""
+        print(f"  {metric:<36}{_figure(one['ours']):>12} {one['unit']:<11}{against}{spread}")
 
 
 def _figure(value: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 from numba import njit, types
@@ -21,6 +22,10 @@ summed: Callable[[_Function], _Function] = njit(**{**FLAGS, "fastmath": {"contra
 same one for every window."""
 
 Kernel = Callable[..., None]
+
+# Nowhere to write, such as a read-only image without a home; or what was written cannot be read, such as
+# a file that is damaged, or kept by a process that knew this package under another name.
+_NO_CACHE = (RuntimeError, ImportError, EOFError, UnpicklingError)
 
 FLOATS = types.Array(types.float32, 1, "C", readonly=True)
 MATRIX = types.Array(types.float32, 2, "C", readonly=True)
@@ -43,7 +48,7 @@ def compiled(*arguments: Any) -> Callable[[Callable[..., None]], Callable[[], Ke
             signature = types.void(*arguments)
             try:
                 return njit(signature, cache=True, **FLAGS)(function)  # type: ignore[no-any-return]
-            except RuntimeError:  # numba found nowhere to write, such as a read-only image without a home
+            except _NO_CACHE:
                 return njit(signature, **FLAGS)(function)  # type: ignore[no-any-return]
 
         return kernel

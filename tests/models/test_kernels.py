@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+import homeostat.models
+
+HOME = Path(homeostat.models.__file__).parents[1]
 ASK = """
 import sys, numpy as np
 sys.path += sys.argv[1:]
@@ -22,7 +24,7 @@ print(round(float(out[0]), 4))
 
 def ask(cache: Path, package: str = "homeostat.models") -> str:
     environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
-    root = [str(ROOT)] if package == "models" else []  # else the other name could be imported here too
+    root = [str(HOME)] if package == "models" else []  # else the other name could be imported here too
     command = [sys.executable, "-c", ASK.format(package=package), *root]
     done = subprocess.run(
         command, cwd=cache.parent, env=environment, capture_output=True, text=True, check=False

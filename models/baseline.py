@@ -20,7 +20,7 @@ from .features import runs
 from .raw_rows import table
 
 _CENTRAL = (1.0, 99.0)  # percentiles between which a channel usually lies
-_FOREIGN = 0.5  # of the channels: fewer can be one fault, more is another machine
+_FOREIGN = 1 / 3  # of the channels: fewer can be one fault, more is another machine
 
 
 def relative(rows: NDArray[Any], length: int, segments: NDArray[Any] | None = None) -> NDArray[np.float64]:
@@ -45,7 +45,7 @@ def relative(rows: NDArray[Any], length: int, segments: NDArray[Any] | None = No
 
 def regimes(rows: NDArray[Any], length: int, segments: NDArray[Any] | None = None) -> list[int]:
     """Where regimes begin among (n, c) rows: at the first, and after each gap (a new segment) whose first row
-    finds more than half of the channels outside of the central 98 % of their last `length` rows (the outer
+    finds more than a third of the channels outside of the central 98 % of their last `length` rows (the outer
     percent on either side is left to faults).
 
     A stop alone begins nothing: the machine that comes back as it was goes on. Nothing but a gap does

@@ -2,9 +2,8 @@
 
 alibi-detect measures the distance (maximum mean discrepancy, Gretton et al., JMLR 2012, or Kolmogorov-Smirnov
 per channel) and its p-value. Rows of a process are no independent draws, so the p-value alone cries drift at
-nearly every window (alibi-detect#549). Beside it stands a threshold on the distance: how far blocks of the
-reference lie from the rest of it, times a margin (thresholds from a warm-up, as Modyn has it). Both must
-hold.
+nearly every window (alibi-detect#549). Beside it, and both must hold, stands a threshold on the distance: how
+far blocks of the reference lie from the rest of it, times a margin (a warm-up's thresholds, as Modyn has it).
 """
 
 from __future__ import annotations
@@ -36,18 +35,17 @@ _MMD_MARGIN = 5.0
 _MMD_LEAST_MOVE = 3.0  # units of scale, in one channel
 _MMD_MOST = 1.0  # two distributions with nothing in common are 1.41 apart
 
-# KS, averaged over channels: bounded by 1 and soon saturated, so the margin is smaller and ends halfway to 1.
-# It is blunter than MMD: one channel among many must leave its old range altogether.
+# KS, averaged over channels, ends at 1 and soon saturates: a smaller margin, and halfway to 1 at most. It is
+# blunter than MMD: one channel among many must leave its old range altogether.
 _KS_MARGIN = 2.5
 _KS_LEAST = 0.1
-
 _NOTHING_IN_COMMON: Mapping[Test, float] = {"mmd": _MMD_MOST, "ks": 0.75}  # KS: halfway between half and all
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`statistic` and `threshold` are the MMD (0 to 1.41) or the mean KS distance over channels (0 to 1).
-    `channels` are those that moved most, by their KS distance, the farthest first. `seconds` is the cost."""
+    """`statistic` and `threshold` are the MMD (0 to 1.41) or the mean KS distance over channels (0 to 1);
+    `channels` those that moved most, by their KS distance, the farthest first; `seconds` the cost."""
 
     drifted: bool
     statistic: float
@@ -66,14 +64,11 @@ def load_backend() -> None:
 class DriftTest:
     """A test against (m, c) raw reference rows, contiguous in time, in the order of `channels`.
 
-    `window` is how many rows a test will see; blocks of that length calibrate the threshold. A test may see
-    fewer, down to 10: after a stop there is no need to wait for a full window. With `follows`, for detectors
-    that follow slow change themselves (`models.baseline`), only rows that have nothing in common with the
-    reference are drift. (97 % of the later windows of SKAB's last day differ from its first 300 rows, by up
-    to 0.88; a day on which the rig was rebuilt is 1.4 away.)
-
-    The same reference, rows and `seed` give the same verdict. Not thread-safe. Raises ValueError for a
-    reference that is too short or not finite.
+    `window` is how many rows a test will see (fewer will do, down to 10); blocks of that length calibrate the
+    threshold. With `follows`, for detectors that follow slow change themselves (`models.baseline`), only rows
+    that have nothing in common with the reference are drift: on one day SKAB's rig wanders 0.88 away from its
+    first 300 rows, and is 1.4 away once rebuilt. The same arguments give the same verdict. Not thread-safe.
+    Raises ValueError for a reference that is too short or not finite.
     """
 
     def __init__(
@@ -101,8 +96,9 @@ class DriftTest:
         scaled = self._scaler.transform(raw)
         self._reference = _evenly(scaled, _REFERENCE_ROWS)
         build = _mmd if test == "mmd" else _ks
-        self._measure, own = build(scaled, self._reference, _blocks(len(scaled), window), p_value)
-        self.threshold = max(own, _NOTHING_IN_COMMON[test]) if follows else own
+        blocks = [] if follows else _blocks(len(scaled), window)
+        self._measure, calm = build(scaled, self._reference, blocks, p_value)
+        self.threshold = _NOTHING_IN_COMMON[test] if follows else calm
 
     def test(self, rows: NDArray[Any]) -> Verdict:
         """The verdict on (n, c) raw rows. Raises ValueError, naming the fault, for other input."""
@@ -161,7 +157,7 @@ def _mmd(scaled: Rows, sample: Rows, blocks: list[slice], p_value: float) -> tup
         return _root(float(data["distance"])), float(data["p_val"])
 
     least = _MMD_LEAST_MOVE / bandwidth
-    return measure, min(max(_MMD_MARGIN * max(own), least), _MMD_MOST)
+    return measure, min(max(_MMD_MARGIN * max(own, default=0.0), least), _MMD_MOST)
 
 
 def _ks(scaled: Rows, sample: Rows, blocks: list[slice], p_value: float) -> tuple[Measure, float]:
@@ -172,7 +168,7 @@ def _ks(scaled: Rows, sample: Rows, blocks: list[slice], p_value: float) -> tupl
     def distance(block: Rows, rest: Rows) -> float:
         return float(detector.feature_score(rest, block)[1].mean())
 
-    own = max(_own_distances(scaled, blocks, distance))
+    own = max(_own_distances(scaled, blocks, distance), default=0.0)
 
     def measure(rows: Rows) -> tuple[float, float]:
         data = detector.predict(rows, drift_type="batch")["data"]
@@ -202,8 +198,7 @@ def _blocks(rows: int, window: int) -> list[slice]:
 
 def _scaler(raw: NDArray[np.float64]) -> Scaler:
     robust = Scaler.fit(raw, "robust")
-    least = _LEAST_SCALE * np.abs(robust.center)
-    return Scaler("robust", robust.center, np.maximum(robust.scale, least))
+    return Scaler("robust", robust.center, np.maximum(robust.scale, _LEAST_SCALE * np.abs(robust.center)))
 
 
 def _with_spread(scaled: Rows) -> Rows:
@@ -218,8 +213,7 @@ def _evenly(rows: Rows, most: int) -> Rows:
 
 
 def _root(squared: float) -> float:
-    """The unbiased estimate of a squared distance may fall below 0."""
-    return float(np.sqrt(max(squared, 0.0)))
+    return float(np.sqrt(max(squared, 0.0)))  # an unbiased estimate of a squared distance may fall below 0
 
 
 def _moved_most(reference: Rows, rows: Rows, channels: tuple[str, ...]) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ Choice = tuple[str, dict[str, Any], int]
 
 _CONTRADICTION = 3  # channels: with fewer, what all do together is nearly all there is
 _SHARES = (0.8, 0.9)  # of the variance: no data can choose between them without labels
-_LAGGING = 0.25  # of separation behind the best member; half of it would be mere chance
+_BAR = "mahalanobis"
+_LAGGING = 0.2  # of separation below the bar, on the mean over an algorithm's members; 0.5 would be chance
 _TYPICAL, _SELDOM = 0.5, 0.99  # quantiles of out-of-fold scores that become 0 and 1
 _LEAST_SPREAD = 1e-6
 _MOST_MEMBERS = 64
@@ -36,8 +37,9 @@ class Ensemble:
     are asked for: sudden faults show in short windows, slow ones in long ones. Without `members` there are
     two sets. Where channels can contradict each other, it is sub-PCA with 0.8 and with 0.9 of the variance,
     and one Mahalanobis distance for what lies within these components; where there are one or two channels,
-    whose main components are all that happens, it is k-means. With `choose`, members that tell synthetic
-    anomalies much worse than the best one does are left out (Goswami et al., ICLR 2023).
+    whose main components are all that happens, it is k-means. With `choose`, an algorithm that tells
+    synthetic anomalies much worse than the Mahalanobis distance does, which is blind to none, is left out
+    (Goswami et al., ICLR 2023): sub-PCA where channels have little to do with each other.
 
     Range: about 0 for a usual window, 0.9 for one that is rarer than 99 in 100. Cost: that of all members;
     fitting takes five times that, for out-of-fold scores. Deterministic by `seed` on one machine.
@@ -103,15 +105,17 @@ class Ensemble:
     def _kept(
         self, fitted: list[tuple[Algorithm, float, float]], held: list[Scores], windows: Float32Array
     ) -> list[int]:
-        """The members that tell synthetic anomalies from the windows that they were made of."""
+        """The members of algorithms that tell synthetic anomalies from the windows that they were made of."""
         if not self.choose or len(fitted) == 1:
             return list(range(len(fitted)))
         places, struck = proving_ground(windows, self.seed)
-        power = [
-            separation(scores[places], one.score(struck[:, -one.shape[0] :]))
-            for (one, _, _), scores in zip(fitted, held, strict=True)
-        ]
-        return [place for place, value in enumerate(power) if value >= max(power) - _LAGGING]
+        power: dict[str, list[float]] = {}
+        for (one, _, _), scores in zip(fitted, held, strict=True):
+            told = separation(scores[places], one.score(struck[:, -one.shape[0] :]))
+            power.setdefault(one.name, []).append(told)
+        means = {name: float(np.mean(told)) for name, told in power.items()}
+        bar = means.get(_BAR, max(means.values())) - _LAGGING
+        return [place for place, (one, _, _) in enumerate(fitted) if means[one.name] >= bar]
 
     def score(self, windows: Float32Array) -> Scores:
         total = np.zeros(len(windows))

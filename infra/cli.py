@@ -343,7 +343,7 @@ def benchmark(
     train: Annotated[
         str | None, typer.Option(help="Rows of each series to fit, 400, or a share, 0.3 (default: 400).")
     ] = None,
-    window: Annotated[int, typer.Option(help="Rows per window.", min=1)] = 20,
+    window: Annotated[int, typer.Option(help="Rows per window.", min=1)] = 40,
     seeds: Annotated[int, typer.Option(help="How many seeds, from 0 on.", min=1)] = 1,
     false_alarm_rate: Annotated[float, typer.Option(help="What thresholds are to hold.")] = 0.02,
     jobs: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,

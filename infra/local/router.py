@@ -2,7 +2,10 @@
 
     POST /{detector}/v1/models/{name}:predict      POST /{detector}/v2/models/{name}/infer
 
-A request goes to the canary with the probability of its percentage, otherwise to the stable revision. A
+A request goes to the canary with the probability of its percentage, otherwise to the stable revision. One
+that names its series in the header `x-homeostat-series` goes where that series' requests have always gone at
+this percentage, for the revision that it reaches keeps the series' last rows; as the percentage grows, series
+only move to the canary, never back. A name in the body alone is not looked at: bodies pass unread. A
 client never sees a canary fail: whatever the canary refuses, breaks or delays is asked of the stable revision
 as well, and counted against the canary. Routes are swapped whole between two requests, so none is lost.
 """
@@ -13,6 +16,7 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -34,6 +38,7 @@ CANARY_TIMEOUT = aiohttp.ClientTimeout(total=5)
 STABLE_TIMEOUT = aiohttp.ClientTimeout(total=30)
 # Shorter than the 65 s of KServe's server, so that no request meets a connection that is being closed.
 KEEP_ALIVE_SECONDS = 30
+SERIES_HEADER = b"x-homeostat-series"
 
 _MODEL = r"models/[A-Za-z0-9._-]+"
 # Only inference and probes: a model server also unloads its model when it is asked to.
@@ -201,7 +206,7 @@ class Router:
     # --- between the two ---------------------------------------------------------------------------------
     async def _answer(self, detector: str, ask: Ask) -> tuple[Reply, Backend]:
         route = self._routes[detector]
-        backend = self._choose(route)
+        backend = self._choose(detector, route, ask.header(SERIES_HEADER))
         if backend is None:
             raise _unavailable("revision", "not ready", f"{detector} has no ready revision yet; try again")
         if backend is not route.canary:
@@ -214,11 +219,14 @@ class Router:
             self.payloads.record(detector, endpoint, ask, reply)
         return reply, backend
 
-    def _choose(self, route: Route) -> Backend | None:
+    def _choose(self, detector: str, route: Route, series: str = "") -> Backend | None:
         stable, canary = route.stable, route.canary
-        if canary and route.percent > 0 and (not stable or self._choice.random() * 100 < route.percent):
+        if canary is None or route.percent <= 0:
+            return stable
+        if stable is None:
             return canary
-        return stable
+        drawn = _place(detector, series) if series else self._choice.random()
+        return canary if drawn * 100 < route.percent else stable
 
     async def _try_canary(self, detector: str, canary: Backend, ask: Ask) -> tuple[Reply, Backend, str]:
         reply = await self._attempt(detector, canary, ask, "canary")
@@ -266,6 +274,12 @@ class Router:
             except (aiohttp.ClientError, OSError) as error:
                 reason = f"cannot be reached ({type(error).__name__}); it is started again, try later"
                 return _unavailable("revision", shown(backend.revision), reason).reply
+
+
+def _place(detector: str, series: str) -> float:
+    """Where the series stands in [0, 1): the same in every process, another for every detector."""
+    digest = blake2b(f"{detector}\0{series}".encode(), digest_size=6).digest()
+    return int.from_bytes(digest) / (1 << 8 * len(digest))
 
 
 def _outcome(reply: Reply) -> str:

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -25,7 +26,8 @@ from starlette.routing import Route as Path
 from homeostat.eventing.codec import context, parse
 from homeostat.eventing.wire import WireEvent, decode, encode
 from homeostat.infra.local.payload_log import PayloadLog
-from homeostat.infra.local.router import Backend, Route, Router
+from homeostat.infra.local.router import SERIES_HEADER, Backend, Route, Router
+from homeostat.models import scoring_request
 
 PREDICT = "/serving/pump/v1/models/pump:predict"
 
@@ -107,11 +109,19 @@ def test_traffic_splits_by_the_canarys_percentage() -> None:
     asyncio.run(story())
 
 
-@given(stable=st.booleans(), canary=st.booleans(), percent=st.integers(0, 100), seed=st.integers(0, 2**32))
-def test_no_share_is_ever_exceeded_at_its_ends(stable: bool, canary: bool, percent: int, seed: int) -> None:
+@given(
+    stable=st.booleans(),
+    canary=st.booleans(),
+    percent=st.integers(0, 100),
+    seed=st.integers(0, 2**32),
+    series=st.text(max_size=5),
+)
+def test_no_share_is_ever_exceeded_at_its_ends(
+    stable: bool, canary: bool, percent: int, seed: int, series: str
+) -> None:
     a, b = Backend("a", ""), Backend("b", "")
     chosen = Router(choice=random.Random(seed))._choose(
-        Route(a if stable else None, b if canary else None, percent)
+        "pump", Route(a if stable else None, b if canary else None, percent), series
     )
     if percent == 0 or not canary:
         assert chosen == (a if stable else None)
@@ -119,6 +129,59 @@ def test_no_share_is_ever_exceeded_at_its_ends(stable: bool, canary: bool, perce
         assert chosen == b
     else:
         assert chosen in (a, b)
+
+
+# --- series stay where they are --------------------------------------------------------------------------
+NAMES = [f"pump-{number}" for number in range(2000)]
+
+
+def moved(percent: int, detector: str = "pump") -> set[str]:
+    """The series that a router of its own sends to the canary."""
+    a, b = Backend("a", ""), Backend("b", "")
+    router = Router()
+    return {name for name in NAMES if router._choose(detector, Route(a, b, percent), name) is b}
+
+
+def test_the_router_and_the_predictor_read_a_series_name_from_the_same_header() -> None:
+    assert SERIES_HEADER.decode() == scoring_request.SERIES_HEADER
+
+
+def test_a_named_series_is_never_split_between_revisions_and_unnamed_requests_are() -> None:
+    async def story() -> None:
+        async with bench({"a": answering(200), "b": answering(200)}, choice=random.Random(5)) as here:
+            here.route("a", "b", 50)
+
+            async def reached(**headers: str) -> set[str]:
+                answers = [await here.post(headers=headers) for _ in range(12)]
+                return {answer.headers["x-homeostat-revision"] for answer in answers}
+
+            named = [await reached(**{"X-Homeostat-Series": f"line-{number}"}) for number in range(10)]
+            assert {len(one) for one in named} == {1}
+            assert set.union(*named) == {"a", "b"}
+            assert await reached() == {"a", "b"}
+
+    asyncio.run(story())
+
+
+def test_named_series_split_by_the_canarys_percentage_too() -> None:
+    # Binomial(2000, 0.2): four standard deviations are 72 series.
+    assert abs(len(moved(20)) - 400) < 72
+
+
+def test_a_growing_percentage_only_moves_series_to_the_canary() -> None:
+    steps = [moved(percent) for percent in (0, 1, 5, 20, 50, 99, 100)]
+    assert all(before < after for before, after in pairwise(steps))
+    assert (steps[0], steps[-1]) == (set(), set(NAMES))
+
+
+def test_another_detectors_canary_gets_other_series() -> None:
+    # Of 2000 series, 0.2 x 0.2 are expected in both; four standard deviations are 35.
+    assert abs(len(moved(20, "pump") & moved(20, "valve")) - 80) < 36
+
+
+def test_where_a_series_goes_survives_a_restart_of_the_router() -> None:
+    """Python's own hash differs from process to process; these were drawn in another one."""
+    assert sorted(moved(1))[:5] == ["pump-1154", "pump-1333", "pump-1365", "pump-1589", "pump-1692"]
 
 
 @pytest.mark.parametrize("canary", ["broken", "slow", "gone", "picky"])
@@ -297,7 +360,7 @@ def test_a_sample_logs_whole_pairs() -> None:
 
 
 def test_what_does_not_fit_is_dropped_and_counted_and_delays_nobody() -> None:
-    async def story() -> tuple[int, Counter[str]]:
+    async def story() -> tuple[int, dict[str, float | None]]:
         async def stuck(_: Sequence[WireEvent]) -> None:
             await asyncio.sleep(60)
 

@@ -37,11 +37,13 @@ fitted five times, and calibrated on all rows (see `folds`)."""
 
 @dataclass(frozen=True)
 class Labelled:
-    """Rows that somebody labelled: (n, c) raw rows, (n,) labels above 0 for anomalies, (n,) segments."""
+    """Rows that somebody labelled: (n, c) raw rows, (n,) labels above 0 for anomalies, (n,) segments, and the
+    (n,) phase of `Preparation.fit`, used where the season was fitted with one."""
 
     rows: NDArray[Any]
     labels: NDArray[Any]
     segments: NDArray[Any] | None = None
+    phase: NDArray[Any] | None = None
 
 
 def fit(
@@ -169,6 +171,8 @@ def _windows(ready: Float32Array, window: int, borders: Segments | None) -> Floa
 
 
 def _taught(fitted: Fitted, labelled: Labelled, false_alarm_rate: float) -> Fitted:
-    scores = fitted.score(labelled.rows, labelled.segments)
+    season = fitted.preparation.decomposition
+    phase = labelled.phase if season and season.clocked else None
+    scores = fitted.score(labelled.rows, labelled.segments, phase)
     best = labelled_threshold(scores, labelled.labels, false_alarm_rate)
     return fitted if best is None or best <= fitted.threshold else replace(fitted, threshold=best)

@@ -1,7 +1,8 @@
 """What the training pipeline's steps do, as plain functions on frames and arrays. The components are shims.
 
-Only rows that may teach are fitted: labelled anomalies never, rows that the champion flags only when a label
-clears them. A candidate is judged on the tail of every segment, which no fit has seen.
+Only rows that may teach are fitted: labelled anomalies never (they can raise a threshold), rows that the
+champion flags only when a label clears them. A candidate is judged on the tail of every segment, which no fit
+has seen, and as it will serve: without a clock, with its own answer to numbers that are missing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from numpy.typing import NDArray
 
 from homeostat.eventing.durations import parse_duration
 from homeostat.models import alignment, artifact, data, features, fitted, fitting, injection, metrics
+from homeostat.models.alarm_figures import alarm_figures
+from homeostat.models.missing import Missing
+
+from . import gaps
+from .taught import Training
 
 HELD_BACK = 0.3
 """The share of each segment, its tail, that judges candidates."""
@@ -35,7 +41,8 @@ Rows = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Held:
-    """Rows that judge: (n, c) raw rows, (n,) labels and segments, and where the labels come from."""
+    """Rows that judge: (n, c) raw rows, NaN where a number is missing that is held, (n,) labels and segments,
+    and where the labels come from."""
 
     rows: Rows
     labels: NDArray[np.bool_]
@@ -66,6 +73,8 @@ def gather(uris: Sequence[str], spec: Mapping[str, Any]) -> pd.DataFrame:
             time=section["time"],
             channels=section["channels"],
             label=section["label"],
+            timezone=section.get("timezone"),
+            missing=_missing(spec),
             root=section["uri"],
             max_bytes=int(os.environ.get("HOMEOSTAT_MAX_OBJECT_BYTES", data.MAX_BYTES)),
         )
@@ -85,7 +94,8 @@ def screen(
     suspect, lifted = np.zeros(len(frame), bool), False
     model = champion_for(champion, spec)
     if model:
-        suspect = model.anomalies(model.score(frame[section["channels"]].to_numpy(float))) & ~known.to_numpy()
+        scores = gaps.scores(model, frame[section["channels"]].to_numpy(float))
+        suspect = model.anomalies(scores) & ~known.to_numpy()
         unlabelled = int((~known).sum())
         lifted = bool(unlabelled) and suspect.sum() > CREDIBLE * unlabelled
         suspect &= not lifted
@@ -104,8 +114,9 @@ def champion_for(uri: str, spec: Mapping[str, Any]) -> fitted.Fitted | None:
     return model if model and list(model.channels) == list(spec["data"]["channels"]) else None
 
 
-def split(frame: pd.DataFrame, spec: Mapping[str, Any], seed: int) -> tuple[Rows, NDArray[np.int64], Held]:
-    """Training rows with their segments, and the held-back rows that judge.
+def split(frame: pd.DataFrame, spec: Mapping[str, Any], seed: int) -> tuple[Training, Held]:
+    """Rows to learn from, and the held-back rows that judge. Rows that lack a number for longer than the spec
+    holds one are in neither.
 
     Raises ValueError when too little is left to train on, or to judge by.
     """
@@ -113,20 +124,28 @@ def split(frame: pd.DataFrame, spec: Mapping[str, Any], seed: int) -> tuple[Rows
     period: timedelta = parse_duration(section["period"])
     aligned = alignment.align(frame, section["time"], period)
     rows = aligned.frame[section["channels"]].to_numpy(float)
-    teaches = aligned.frame["teaches"].to_numpy(bool)
-    tail = _tails(aligned.segments)
-    learn = teaches & ~tail
-    # Where rows are taken out a new segment begins, so that no window reaches across the hole.
-    borders = np.cumsum(np.diff(learn.astype(int), prepend=0) != 0)
-    segments = borders * (int(aligned.segments.max(initial=0)) + 1) + aligned.segments
-    if learn.sum() < 4 * window:
-        kept, total = int(learn.sum()), len(rows)
-        raise ValueError(f"{kept} of {total} rows may teach; a window of {window} needs {4 * window}")
+    usable = ~gaps.unanswered(rows, Missing.parse(_missing(spec)), aligned.segments)
+    teaches = aligned.frame["teaches"].to_numpy(bool) & usable
     label = section["label"]
     truth = (
         (aligned.frame[label] == 1).to_numpy(bool) if label in aligned.frame else np.zeros(len(rows), bool)
     )
-    return rows[learn], segments[learn], _held(rows[tail], truth[tail], aligned.segments[tail], window, seed)
+    tail = _tails(aligned.segments)
+    taught, judge = teaches & ~tail, tail & usable
+    if taught.sum() < 4 * window:
+        kept, total = int(taught.sum()), len(rows)
+        raise ValueError(f"{kept} of {total} rows may teach; a window of {window} needs {4 * window}")
+    # What the champion flags and nobody labelled is neither normal nor anomalous: it has no say at all.
+    learn = taught | (truth & usable & ~tail)
+    training = Training(
+        rows[learn], teaches[learn], gaps.apart(aligned.segments, learn)[learn], aligned.phase[learn]
+    )
+    judging = gaps.apart(aligned.segments, judge)[judge]
+    return training, _held(rows[judge], truth[judge], judging, window, seed)
+
+
+def _missing(spec: Mapping[str, Any]) -> str:
+    return str(spec["features"].get("missing", "drop"))
 
 
 def _tails(segments: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -141,8 +160,20 @@ def _held(rows: Rows, truth: NDArray[np.bool_], segments: NDArray[np.int64], win
     events = int((np.diff(truth.astype(int), prepend=0) == 1).sum())
     if truth.sum() >= MIN_ANOMALIES and events >= MIN_EVENTS:
         return Held(rows, truth, segments, "labels")
-    injected, labels = injection.inject(rows, rate=0.1, seed=seed, window=window)
+    # What hangs or changes places has numbers, though one may be missing where it begins; what a source does
+    # not send stays missing.
+    whole = pd.DataFrame(rows).ffill().bfill().to_numpy(float)
+    injected, labels = injection.inject(whole, rate=0.1, seed=seed, window=window)
+    injected[np.isnan(rows)] = np.nan
     return Held(injected, labels | truth, segments, "injected")
+
+
+def fit_training(
+    algorithm: str, training: Training, spec: Mapping[str, Any], parameters: Mapping[str, Any], seed: int
+) -> fitted.Fitted:
+    """Fit one candidate on what teaches; labelled anomalies have a say in its threshold."""
+    rows, segments, phase = training.normal
+    return fit(algorithm, rows, segments, spec, parameters, seed, phase, training.labelled)
 
 
 def fit(
@@ -152,28 +183,49 @@ def fit(
     spec: Mapping[str, Any],
     parameters: Mapping[str, Any],
     seed: int,
+    phase: NDArray[np.int64] | None = None,
+    labelled: fitting.Labelled | None = None,
 ) -> fitted.Fitted:
-    """Fit one candidate."""
+    """Fit one candidate as the spec's features and threshold say, defaults standing in for what older specs
+    lack. `phase` is (n,), used where a season is taken out."""
+    section, threshold = spec["features"], spec.get("threshold", {})
+    decompose, missing = section.get("decompose", "none"), _missing(spec)
+    if decompose != "none" and missing == "drop":
+        # Serving has no clock: if it dropped rows, it would lose the season. Here none is left to drop.
+        missing = "refuse"
     return fitting.fit(
         algorithm,
         rows,
         channels=tuple(spec["data"]["channels"]),
-        window=int(spec["features"]["window"]),
-        scaler=spec["features"]["scaler"],
+        window=int(section["window"]),
+        scaler=section.get("scaler", "robust"),
+        decompose=decompose,
+        periods=tuple(section.get("periods", ())),
+        statistics=tuple(section.get("statistics", ())),
+        missing=missing,
         segments=segments,
+        phase=None if decompose == "none" else phase,
         parameters=parameters,
         seed=seed,
+        threshold=threshold.get("method", "spot"),
+        false_alarm_rate=threshold.get("false_alarm_rate", 0.02),
+        smoothing=threshold.get("smoothing", 1),
+        min_duration=threshold.get("min_duration", 1),
+        labelled=labelled,
     )
 
 
 def measure(model: fitted.Fitted, held: Held) -> dict[str, float | None]:
-    """Every figure of one model on the held-back rows, and what one window costs it in milliseconds."""
-    figures = metrics.report(model.score(held.rows, held.segments), held.labels, model.threshold)
+    """Every figure of one model on the held-back rows, alarms being those that it would raise there, and what
+    one window costs it in milliseconds."""
+    scores = gaps.scores(model, held.rows, held.segments)
+    raised = model.anomalies(scores, held.segments)
+    figures = metrics.report(scores, held.labels, model.threshold) | alarm_figures(raised, held.labels)
     return {**figures, "latency_ms": _latency(model, held.rows)}
 
 
 def _latency(model: fitted.Fitted, rows: Rows) -> float:
-    block = rows[: model.window]
+    block = np.nan_to_num(rows[: model.window])  # what a cell holds costs nothing
     model.score(block)
     spent = []
     for _ in range(LATENCY_SAMPLES):

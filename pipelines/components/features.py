@@ -14,14 +14,11 @@ def features(
     held_back: dsl.Output[dsl.Dataset],
 ) -> None:
     import json
-    from pathlib import Path
 
-    import numpy as np
     import pandas as pd
 
     from homeostat.pipelines.steps import split
 
-    rows, segments, held = split(pd.read_parquet(screened.path), json.loads(spec), seed)
-    with Path(training.path).open("wb") as file:
-        np.savez(file, rows=rows, segments=segments)
+    learn, held = split(pd.read_parquet(screened.path), json.loads(spec), seed)
+    learn.save(training.path)
     held.save(held_back.path)

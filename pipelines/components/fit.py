@@ -21,15 +21,12 @@ def fit(
     import json
     from pathlib import Path
 
-    import numpy as np
-
     from homeostat.models import artifact
-    from homeostat.pipelines import steps
+    from homeostat.pipelines.steps import fit_training
+    from homeostat.pipelines.taught import Training
 
-    with np.load(training.path, allow_pickle=False) as stored:
-        rows, segments = stored["rows"], stored["segments"]
-    chosen = json.loads(parameters).get(algorithm, {})
-    fitted = steps.fit(algorithm, rows, segments, json.loads(spec), chosen, seed)
+    learn, chosen = Training.load(training.path), json.loads(parameters).get(algorithm, {})
+    fitted = fit_training(algorithm, learn, json.loads(spec), chosen, seed)
     folder = Path(models_root) / detector / run / algorithm
     artifact.save(fitted, folder, {"run": run, "detector": detector, "data": fingerprint, "seed": seed})
     model.metadata.update({"algorithm": algorithm, "folder": str(folder), "parameters": json.dumps(chosen)})

@@ -20,10 +20,11 @@ from homeostat.pipelines.selection import best, pack, unpack
 START = datetime(2026, 3, 1, 8)
 
 
-def spec(folder: Path, label: str | None = "anomaly") -> dict[str, Any]:
+def spec(folder: Path, label: str | None = "anomaly", **more: dict[str, Any]) -> dict[str, Any]:
     document = {
         "data": {"uri": f"{folder}/", "channels": list(CHANNELS), "label": label},
-        "features": {"window": 20},
+        **more,
+        "features": {"window": 20, **more.get("features", {})},
     }
     return Spec.model_validate(document).model_dump(mode="json")
 
@@ -85,24 +86,26 @@ def test_the_tail_of_every_segment_judges_and_never_teaches(tmp_path: Path) -> N
     frame = pd.concat([rows(1000), later], ignore_index=True).assign(teaches=True, mark=np.arange(2000.0))
     frame["anomaly"] = (frame.index % 100 < 10).astype(int)
     marked = {**spec(tmp_path), "data": {**spec(tmp_path)["data"], "channels": [*CHANNELS, "mark"]}}
-    training, segments, held = steps.split(frame, marked, seed=0)
-    taught, judging = set(training[:, -1]), set(held.rows[:, -1])
+    training, held = steps.split(frame, marked, seed=0)
+    taught, judging = set(training.rows[:, -1]), set(held.rows[:, -1])
     assert not taught & judging
     assert judging == {*range(700, 1000), *range(1700, 2000)}
-    assert len(np.unique(segments)) == 2
+    assert len(np.unique(training.segments)) == 2
     assert held.judged_on == "labels"
 
 
 def test_no_window_reaches_across_rows_that_were_taken_out(tmp_path: Path) -> None:
     frame = rows(1000).assign(teaches=True)
     frame.loc[300:349, "teaches"] = False
-    _, segments, _ = steps.split(frame, spec(tmp_path), seed=0)
+    training, _ = steps.split(frame, spec(tmp_path), seed=0)
+    _, segments, phase = training.normal
     assert segments[299] != segments[300]
+    assert phase[300] - phase[299] == 51
 
 
 def test_without_enough_labels_injected_anomalies_judge_and_it_is_said(tmp_path: Path) -> None:
     frame = rows(1000, faults=0.0).assign(teaches=True)
-    *_, held = steps.split(frame, spec(tmp_path), seed=0)
+    _, held = steps.split(frame, spec(tmp_path), seed=0)
     assert held.judged_on == "injected"
     assert held.labels.any()
 
@@ -113,7 +116,7 @@ def test_too_few_rows_say_how_many_are_needed(tmp_path: Path) -> None:
 
 
 def test_held_back_rows_survive_the_file(tmp_path: Path) -> None:
-    *_, held = steps.split(rows(1000).assign(teaches=True), spec(tmp_path), seed=0)
+    _, held = steps.split(rows(1000).assign(teaches=True), spec(tmp_path), seed=0)
     held.save(str(tmp_path / "held"))
     again = steps.Held.load(str(tmp_path / "held"))
     assert np.array_equal(again.rows, held.rows)

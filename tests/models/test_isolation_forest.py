@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from homeostat.models.algorithm import create
-from homeostat.models.isolation_forest import IsolationForest, taps
+from homeostat.models.isolation_forest import IsolationForest, stirred, taps
 from tests.models.every import fitted, normal
 
 
@@ -40,9 +40,47 @@ def test_forest_fits_more_windows_than_memory_allows_on_a_sample_of_them(monkeyp
     assert fitted("isolation-forest", normal()).score(normal()).mean() < 0.55
 
 
+def beside_constants(channels: list[int]) -> np.ndarray:
+    made = normal().copy()
+    made[:, :, channels] = 0
+    return made
+
+
+@pytest.mark.parametrize("channels", [[1], [0, 1], [0, 1, 2]])
+@pytest.mark.parametrize("by", [-0.5, 6])
+def test_a_constant_channel_that_moves_is_seen_and_named(channels, by):
+    made = beside_constants(channels)
+    one = fitted("isolation-forest", made)
+    moved = made[:100].copy()
+    moved[:, :, 1] = by
+    assert (one.score(moved) > one.score(made[:100])).mean() > 0.95
+    assert (one.contributions(moved).argmax(axis=1) == 1).mean() > 0.9
+
+
+def test_only_cells_that_never_vary_are_given_noise_and_little_of_it():
+    made = beside_constants([1])
+    cells = made.reshape(len(made), -1)
+    before = cells.copy()
+    changed = stirred(cells.copy(), 0) - cells
+    still = np.arange(cells.shape[1]) % 3 == 1
+    assert (changed[:, ~still] == 0).all()
+    assert (changed[:, still].std(axis=0) > 0).all()
+    assert np.abs(changed).max() < 0.01
+    fitted("isolation-forest", made)
+    assert (cells == before).all(), "the windows that were handed over stay as they were"
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("left", -1), ("right", 10**6), ("row", 8), ("channel", 3), ("roots", 10**6), ("depth", np.nan)],
+    [
+        ("left", -1),
+        ("right", 10**6),
+        ("row", 8),
+        ("channel", 3),
+        ("roots", 10**6),
+        ("depth", np.nan),
+        ("cut", np.nan),
+    ],
 )
 def test_forest_with_a_way_out_of_its_arrays_is_refused(key, value):
     one = fitted("isolation-forest", normal())

@@ -11,7 +11,6 @@ stay in the first cache. A window is never gathered: overlapping ones are read w
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -22,6 +21,7 @@ from numba import njit, types
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from .kernels import FLOATS, SCORES, compiled
 from .packed_trees import NODE, PackedTrees
 
 _BLOCK = 512  # windows per tree at a time
@@ -37,6 +37,7 @@ def mean_depths(windows: NDArray[np.float32], trees: PackedTrees) -> NDArray[np.
     threads at once, and another does not survive a fork. No two threads write to the same place, so any
     number of calls may run at once; and a window's score does not depend on what is scored with it.
     """
+    walk = _walk()
     cells, stride = _flat(windows)
     out = np.empty(len(windows))
     if len(out) < 2 * _CHUNK:
@@ -77,6 +78,14 @@ def _down(cells: Any, start: Any, nodes: Any, node: Any) -> Any:
     return _u(one.left) + _u(cells[start + _u(one.cell)] > one.cut)
 
 
+@compiled(
+    FLOATS,  # cells
+    types.int64,  # stride
+    types.Array(numba.from_dtype(NODE), 1, "C", readonly=True),
+    types.Array(types.float64, 1, "C", readonly=True),  # depth
+    *(types.Array(types.uint32, 1, "C", readonly=True),) * 2,  # roots, levels
+    SCORES,
+)
 def _walk(
     cells: NDArray[np.float32],
     stride: int,
@@ -124,28 +133,3 @@ def _walk(
                 out[i] += depth[node]
                 i += _u(1)
         out[block:end] /= len(roots)
-
-
-def _read_only(kind: Any) -> Any:
-    """A vector that may be a view or a mapped file; a writable one is taken too."""
-    return types.Array(kind, 1, "C", readonly=True)
-
-
-def _compile(function: Callable[..., None], *arguments: Any) -> Callable[..., Any]:
-    """Compiled for one signature, and kept on disk where there is a folder to keep it in."""
-    signature = types.void(*arguments)
-    try:
-        return njit(signature, cache=True, nogil=True)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # numba found nowhere to write, such as a read-only image without a home
-        return njit(signature, nogil=True)(function)  # type: ignore[no-any-return]
-
-
-walk = _compile(
-    _walk,
-    _read_only(types.float32),  # cells
-    types.int64,  # stride
-    _read_only(numba.from_dtype(NODE)),
-    _read_only(types.float64),  # depth
-    *(_read_only(types.uint32),) * 2,  # roots, levels
-    types.float64[::1],  # out
-)

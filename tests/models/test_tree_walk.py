@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -143,3 +146,29 @@ def test_a_node_that_two_others_lead_to_is_refused():
             np.zeros(3),
             np.zeros(3),
         )
+
+
+ASK = """
+import numpy as np
+from homeostat.models.packed_trees import pack
+from homeostat.models.tree_walk import mean_depths
+ends, nothing = np.array([1, 1, 2], np.int32), np.zeros(3)
+trees = pack(np.array([0], np.int32), ends, np.array([2, 1, 2], np.int32), np.zeros(3, np.int64), nothing,
+             np.array([0.0, 1.0, 2.0]))
+print(mean_depths(np.array([[[-1.0]], [[1.0]]], np.float32), trees).tolist())
+"""
+
+
+def test_a_walk_whose_copy_on_disk_is_cut_short_is_compiled_anew(tmp_path):
+    def ask() -> str:
+        command, environment = [sys.executable, "-c", ASK], os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert ask() == "[1.0, 2.0]"
+    kept = list(tmp_path.rglob("*.nbc"))
+    assert kept
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:100])
+    assert ask() == "[1.0, 2.0]"

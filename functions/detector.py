@@ -32,6 +32,12 @@ def _some_step_below_whole(steps: tuple[int, ...]) -> tuple[int, ...]:
     return steps
 
 
+def _none_or_some(rows: int) -> int:
+    if rows == 1:
+        raise ValueError("the median of one row is the row itself: give 2 rows or more, or 0 for none")
+    return rows
+
+
 class Data(_Model):
     """Where the rows land and how they read. `timezone` is where times without an offset were taken (an IANA
     name such as Europe/Berlin); UTC when there is none."""
@@ -45,13 +51,15 @@ class Data(_Model):
 
 
 class Features(_Model):
-    """What a detector sees of the rows: `window` of them at a time, each channel scaled; before that, season
-    and trend taken out (`decompose`, with `periods` in rows, or found), and `statistics` such as "mean:10"
-    over the last rows beside the values. `missing` says what becomes of rows that lack a number: "drop" them,
-    or "hold:3", the last number stands in for up to 3 rows."""
+    """What a detector sees of the rows: `window` of them at a time, each channel scaled; before that, less
+    the median of the last `baseline` rows (0: not), which follows slow change and should be twice as long as
+    the longest fault; season and trend taken out (`decompose`, with `periods` in rows, or found), and
+    `statistics` such as "mean:10" over the last rows beside the values. `missing` says what becomes of rows
+    that lack a number: "drop" them, or "hold:3", the last number stands in for up to 3 rows."""
 
     window: int = Field(default=60, ge=1, le=10_000)
     scaler: Literal["robust", "standard", "none"] = "robust"
+    baseline: Annotated[int, AfterValidator(_none_or_some)] = Field(default=0, ge=0, le=20_000)
     decompose: Literal["none", "stl", "mstl"] = "none"
     periods: tuple[Annotated[int, Field(ge=2, le=20_000)], ...] = ()
     statistics: tuple[Annotated[str, Field(pattern=r"^(mean|std|min|max|slope|difference):\d+$")], ...] = (

@@ -18,9 +18,39 @@ from numpy.typing import NDArray
 
 from .features import runs
 from .raw_rows import table
+from .rolling import trailing_median
 
 _CENTRAL = (1.0, 99.0)  # percentiles between which a channel usually lies
 _FOREIGN = 1 / 3  # of the channels: fewer can be one fault, more is another machine
+
+LONGEST = 20_000  # rows
+
+
+def checked_length(rows: Any) -> int:
+    """A preparation's `baseline` in rows, 0 for none; ValueError says what is wrong with it."""
+    if type(rows) is not int or not (rows == 0 or 2 <= rows <= LONGEST):
+        raise ValueError(f"baseline is {rows!r}: give 2 to {LONGEST} rows, or 0 for none")
+    return rows
+
+
+def reach(length: int) -> int:
+    """How many rows before its own a row of `followed` depends on."""
+    return (length | 1) - 1
+
+
+def followed(rows: NDArray[np.float64], length: int, first: int = 0) -> NDArray[np.float64]:
+    """`relative` for one stretch, (n - first, c), from the row `first` on, the same to the last bit wherever
+    the rows begin, once there are `reach` of them before. An even length counts as one more, and of an even
+    number of first rows the lower middle one is the median, so that it is always one of their values.
+
+    >>> followed(np.array([[1.0], [1.0], [5.0], [1.0]]), 3).ravel().tolist()
+    [0.0, 0.0, 4.0, 0.0]
+    """
+    lack = max(0, reach(length) - first)
+    # As many values above all as below them, or one below more, leave the median of those that there are.
+    ends = np.where(np.arange(lack)[::-1] % 2, np.inf, -np.inf)
+    padded = np.concatenate([np.repeat(ends[:, None], rows.shape[1], axis=1), rows])
+    return np.subtract(rows[first:], trailing_median(padded, length | 1, first + lack))
 
 
 def relative(rows: NDArray[Any], length: int, segments: NDArray[Any] | None = None) -> NDArray[np.float64]:

@@ -57,6 +57,7 @@ def fit(
     periods: Sequence[int] = (),
     statistics: Sequence[str] = (),
     missing: str = "refuse",
+    baseline: int = 0,
     segments: NDArray[Any] | None = None,
     phase: NDArray[Any] | None = None,
     parameters: Mapping[str, Any] = _NO_PARAMETERS,
@@ -75,9 +76,9 @@ def fit(
     lift the threshold by how far the level of scores wandered there, at most to the highest of them. Labels,
     where there are some, can only raise it: fitted rows say too little about how low it may be.
 
-    `segments`, `phase`, `scaler`, `decompose`, `periods`, `statistics` and `missing` are those of
-    `Preparation.fit`; `smoothing` and `min_duration` those of `Fitted`. Raises ValueError when there are too
-    few rows, or the parameters do not fit.
+    `segments`, `phase`, `scaler`, `decompose`, `periods`, `statistics`, `missing` and `baseline` are those
+    of `Preparation.fit`; `smoothing` and `min_duration` those of `Fitted`. Raises ValueError when there are
+    too few rows, or the parameters do not fit.
     """
     chosen = create(name, parameters, seed)
     if threshold not in THRESHOLDS:
@@ -93,7 +94,7 @@ def fit(
     borders = np.repeat(np.arange(len(usable)), [one.stop - one.start for one in usable])
     values, times = values[kept], None if phase is None else np.asarray(phase)[kept]
     options: dict[str, Any] = {"scaler": scaler, "decompose": decompose, "periods": tuple(periods)}
-    options |= {"statistics": tuple(statistics), "missing": missing}
+    options |= {"statistics": tuple(statistics), "missing": missing, "baseline": baseline}
     learn = _fitted_rows(borders, window) if name in COSTLY else np.ones(len(values), bool)
     prepared = Preparation.fit(
         values[learn], borders[learn], phase=None if times is None else times[learn], **options

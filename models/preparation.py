@@ -1,4 +1,5 @@
-"""Raw rows become the channels that a detector sees: missing values, season and trend, statistics, scale.
+"""Raw rows become the channels that a detector sees: missing values, baseline, season and trend, statistics,
+scale.
 
 One object holds what the chain has learnt, and one method applies it, in training and in scoring. Every step
 looks back only, at most so far as `tail` says, so that a stream which keeps that many rows gets the same
@@ -15,33 +16,37 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from . import baseline as baselines
 from .decomposition import DecomposeKind, Decomposition
+from .derived_scaler import scaled
 from .features import Scaler, ScalerKind, runs
 from .missing import Missing
+from .prepared_settings import restored
 from .raw_rows import clock, table
-from .restoring import Kind, taken
 from .rolling import Statistic, derive
 
 MOST_STATISTICS = 32
 MOST_CHANNELS = 10_000
 _CELLS = 1 << 15  # of raw rows at once: what a statistic of them needs stays in the processor's cache
 _LARGEST = 1e100  # of more, squares and their sums would no longer be finite
-_CONSTANT = 1e-9  # of a raw channel's level: a derived channel that varies by less holds only rounding
 
 Rows = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """The fitted chain for rows of c raw channels. Its d channels are the rows (less season and trend where
-    they are decomposed), and after them c channels for each of the `statistics`; `scaler` is for all d."""
+    """The fitted chain for rows of c raw channels. Its d channels are the rows (less the median of the last
+    `baseline` rows, unless that is 0, and less season and trend where they are decomposed), and after them c
+    channels for each of the `statistics`; `scaler` is for all d."""
 
     missing: Missing
     decomposition: Decomposition | None
     statistics: tuple[Statistic, ...]
     scaler: Scaler
+    baseline: int = 0
 
     def __post_init__(self) -> None:
+        baselines.checked_length(self.baseline)
         if len(self.statistics) > MOST_STATISTICS or len(set(self.statistics)) != len(self.statistics):
             raise ValueError(
                 f"statistics has {len(self.statistics)} entries: give at most {MOST_STATISTICS}, each once"
@@ -72,17 +77,19 @@ class Preparation:
         periods: Sequence[int] = (),
         statistics: Sequence[str] = (),
         missing: str = "refuse",
+        baseline: int = 0,
         phase: NDArray[Any] | None = None,
     ) -> Self:
         """Learns from (n, c) rows in raw units; `segments` as in `features.runs`.
 
         `decompose` takes out season and trend, with `periods` in rows (found from the rows when there are
         none); `phase` is (n,), each row's time in periods of its grid. `statistics` are such as "mean:10",
-        see `rolling.Statistic`; `missing` is "refuse", "drop" or such as "hold:3", see `missing.Missing`.
+        see `rolling.Statistic`; `missing` is "refuse", "drop" or such as "hold:3", see `missing.Missing`;
+        `baseline` is in rows, see `baseline.followed`.
         With the defaults it is `Scaler.fit` and nothing else. Raises ValueError naming the parameter, or the
         cell, that cannot be used.
         """
-        policy = Missing.parse(missing)
+        policy, baseline = Missing.parse(missing), baselines.checked_length(baseline)
         wanted = tuple(Statistic.parse(one) for one in statistics)
         values = table(rows)
         times = clock(phase, len(values))
@@ -96,18 +103,25 @@ class Preparation:
         if decompose != "none":
             from .seasonality import fit
 
-            season = fit(whole, decompose, periods=tuple(sorted(periods)), segments=segments, phase=times)
+            away = [_away(whole[one], baseline) for one in runs(len(whole), segments)]
+            season = fit(
+                np.concatenate(away),
+                decompose,
+                periods=tuple(sorted(periods)),
+                segments=segments,
+                phase=times,
+            )
         elif len(periods):
             raise ValueError(f"periods is {tuple(periods)}, but decompose is none: choose stl or mstl")
-        if not season and not wanted:
+        if not season and not wanted and not baseline:
             return cls(policy, None, (), Scaler.fit(whole, scaler))
         unscaled = Scaler.fit(np.zeros((1, whole.shape[1] * (1 + len(wanted)))), "none")
-        chain = cls(policy, season, wanted, unscaled)
+        chain = cls(policy, season, wanted, unscaled, baseline)
         parts = [
             chain._channels(whole[one], None if times is None else times[one])
             for one in runs(len(whole), segments)
         ]
-        return replace(chain, scaler=_scaled(np.concatenate(parts), whole, scaler))
+        return replace(chain, scaler=scaled(np.concatenate(parts), whole, scaler))
 
     def transform(
         self,
@@ -128,7 +142,7 @@ class Preparation:
             raise ValueError(f"past is {past}: it must be from 0 to the {len(values)} rows that are given")
         times = clock(phase, len(values))
         settled, kept = self.missing.settle(values, segments)
-        if not self.decomposition and not self.statistics:
+        if not (self.decomposition or self.statistics or self.baseline):
             plain = self.scaler.transform(settled[past:])
             plain[~kept[past:]] = np.nan
             return plain
@@ -159,9 +173,13 @@ class Preparation:
     def _channels(self, rows: Rows, phase: NDArray[np.int64] | None, first: int = 0) -> Rows:
         """The derived channels of a stretch's rows from `first` on, not yet scaled."""
         rows = np.clip(rows, -_LARGEST, _LARGEST)
+        if self.baseline:
+            low = max(0, first - (self._reach - baselines.reach(self.baseline)))
+            rows, first = _away(rows, self.baseline, low), first - low
+            phase = None if phase is None else phase[low:]
         if not self.decomposition:
             return derive(rows, self.statistics, first)
-        low = max(0, first - max((one.reach for one in self.statistics), default=0))
+        low = max(0, first - self._rolling)
         return derive(self.decomposition.residual(rows, phase, low), self.statistics, first - low)
 
     def keep(self, rows: NDArray[Any]) -> NDArray[np.int64]:
@@ -177,8 +195,12 @@ class Preparation:
     @cached_property
     def _reach(self) -> int:
         """Rows of past, all of them taking part."""
-        rolling = max((one.reach for one in self.statistics), default=0)
-        return rolling + (self.decomposition.reach if self.decomposition else 0)
+        season = self.decomposition.reach if self.decomposition else 0
+        return self._rolling + season + (baselines.reach(self.baseline) if self.baseline else 0)
+
+    @cached_property
+    def _rolling(self) -> int:
+        return max((one.reach for one in self.statistics), default=0)
 
     @property
     def tail(self) -> int:
@@ -208,6 +230,7 @@ class Preparation:
             "missing": str(self.missing),
             "statistics": [str(one) for one in self.statistics],
             **(season.settings() if season else {"decompose": "none"}),
+            **({"baseline": self.baseline} if self.baseline else {}),
         }
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
@@ -219,32 +242,8 @@ class Preparation:
     def restore(cls, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The fitted chain again. `settings` and `arrays` may come from anywhere: ValueError names what is
         not there, does not belong there or cannot be."""
-        seasonal = settings.get("decompose", "none") != "none"
-        expected = {"scaler", "missing", "statistics", "decompose"}
-        expected |= {"periods", "clocked"} if seasonal else set()
-        if set(settings) != expected:
-            raise ValueError(f"preparation has settings {sorted(settings)}: they must be {sorted(expected)}")
-        statistics = settings["statistics"]
-        if not isinstance(statistics, list):
-            raise ValueError(f"statistics is {statistics!r}: it must be a list such as ['mean:10']")
-        kinds: dict[str, Kind] = {"center": (np.float64, (None,)), "scale": (np.float64, (None,))}
-        if seasonal:
-            kinds |= {"cycle": (np.float64, (None, None)), "noise": (np.float64, (None,))}
-        whole = taken("preparation", arrays, kinds)
-        return cls(
-            Missing.parse(settings["missing"]),
-            Decomposition.restore(settings, whole) if seasonal else None,
-            tuple(Statistic.parse(one) for one in statistics),
-            Scaler.restore(settings["scaler"], whole),
-        )
+        return cls(*restored(settings, arrays))
 
 
-def _scaled(derived: Rows, raw: Rows, kind: ScalerKind) -> Scaler:
-    """A scaler for derived channels that knows the raw one behind each: where that one did not vary, or was
-    all season, what is left of it is rounding, and must not be blown up to the size of a signal."""
-    found = Scaler.fit(derived, kind)
-    if kind == "none":
-        return found
-    level = np.median(np.abs(raw), axis=0)
-    least = _CONSTANT * np.tile(level, derived.shape[1] // raw.shape[1])
-    return replace(found, scale=np.maximum(found.scale, least))
+def _away(rows: Rows, baseline: int, first: int = 0) -> Rows:
+    return baselines.followed(rows, baseline, first) if baseline else rows[first:]

@@ -203,6 +203,7 @@ def fit(
         periods=tuple(section.get("periods", ())),
         statistics=tuple(section.get("statistics", ())),
         missing=missing,
+        baseline=int(section.get("baseline", 0)),
         segments=segments,
         phase=None if decompose == "none" else phase,
         parameters=parameters,

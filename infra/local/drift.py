@@ -104,7 +104,9 @@ class DriftObserver:
         )
         facts = None
         if upto >= spec.window and (tested is None or upto - tested >= spec.every):
-            facts = self._test(self._latest(name, spec.window, len(fitted.channels)), fitted, serving, spec)
+            latest = self._latest(name, spec.window, len(fitted.channels))
+            # Slow change is no drift to a detector that follows it.
+            facts = self._test(latest, fitted, serving, spec, detector.spec.features.baseline > 0)
             tested = upto
         if facts:
             verdict = orjson.dumps(asdict(facts))
@@ -139,10 +141,12 @@ class DriftObserver:
                 break
         return np.concatenate(blocks[::-1])[-count:]
 
-    def _test(self, rows: Rows, fitted: Fitted, serving: Revision, spec: Drift) -> DriftFacts | None:
+    def _test(
+        self, rows: Rows, fitted: Fitted, serving: Revision, spec: Drift, follows: bool
+    ) -> DriftFacts | None:
         if len(rows) < spec.window:
             return None
-        settings = {"test": spec.test, "p_value": spec.p_value, "window": spec.window}
+        settings = {"test": spec.test, "p_value": spec.p_value, "window": spec.window, "follows": follows}
 
         def build() -> DriftTest | None:
             try:

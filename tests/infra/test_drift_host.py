@@ -16,7 +16,7 @@ from homeostat.eventing.codec import Context
 from homeostat.eventing.errors import Reject, Retry
 from homeostat.eventing.messages import InferenceRequest
 from homeostat.functions.detect_drift import DriftFacts
-from homeostat.functions.detector import Cause, Data, Detector, Drift, Revision, Spec, Status
+from homeostat.functions.detector import Cause, Data, Detector, Drift, Features, Revision, Spec, Status
 from homeostat.infra.local.drift import DriftObserver
 from homeostat.models import artifact
 from homeostat.models.drift import DriftTest
@@ -111,6 +111,23 @@ def test_another_regime_is_drift_and_its_channels_are_named(
     assert facts.drifted
     assert (facts.test, facts.window, len(facts.channels)) == (test, WINDOW, 3)
     assert facts.statistic > facts.threshold
+
+
+def test_slow_change_is_no_drift_to_a_detector_that_follows_it(observer: DriftObserver, model: Path) -> None:
+    plain = detector(model)
+    features = Features(baseline=400)
+    follows = plain.model_copy(
+        update={"name": "follows", "spec": plain.spec.model_copy(update={"features": features})}
+    )
+    block = np.array(rows(WINDOW))
+    moved = (block + 1.5 * block.std(axis=0)).tolist()
+    strict, lenient = ask(observer, plain, moved, 0), ask(observer, follows, moved, 1)
+    assert strict is not None
+    assert lenient is not None
+    assert lenient.threshold == 1.0 > strict.threshold
+    rebuilt = ask(observer, follows, rows(WINDOW, "rebuilt"), 2)
+    assert rebuilt is not None
+    assert rebuilt.drifted
 
 
 def test_a_redelivered_event_counts_once_and_gets_its_verdict_again(

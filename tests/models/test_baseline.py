@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from homeostat.models.baseline import regimes, relative
+from homeostat.models.baseline import followed, reach, regimes, relative
 from homeostat.models.simulator import CHANNELS, simulate
 
 START = datetime(2026, 3, 1, 8)
@@ -69,3 +69,25 @@ def test_one_channel_elsewhere_after_a_stop_is_no_other_machine() -> None:
 def test_a_median_of_one_row_is_refused() -> None:
     with pytest.raises(ValueError, match="length is 1"):
         relative(noise(10), 1)
+
+
+def test_one_stretch_is_followed_as_it_is_relative() -> None:
+    rows = noise(400)
+    found, known = followed(rows, 51), relative(rows, 51)
+    assert np.array_equal(found[50:], known[50:])
+    assert np.array_equal(found[:50:2], known[:50:2])  # odd numbers of rows have a middle one
+
+
+def test_first_rows_are_measured_by_those_that_there_are() -> None:
+    rows = np.array([[5.0], [1.0], [3.0], [9.0], [2.0]])
+    assert followed(rows, 1001).ravel().tolist() == [0.0, 0.0, 0.0, 6.0, -1.0]
+
+
+@pytest.mark.parametrize("length", [2, 7, 20])
+def test_rows_are_followed_alike_wherever_they_begin(length: int) -> None:
+    rows = noise(200)
+    whole, past = followed(rows, length), reach(length)
+    for first in (0, 1, past, 60, 199):
+        assert np.array_equal(followed(rows, length, first), whole[first:])
+        low = max(0, first - past)
+        assert np.array_equal(followed(rows[low:], length, first - low), whole[first:])

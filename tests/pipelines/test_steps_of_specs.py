@@ -127,6 +127,7 @@ def test_features_and_threshold_are_those_of_the_spec(tmp_path: Path) -> None:
             "periods": [25],
             "statistics": ["mean:5"],
             "missing": "hold:2",
+            "baseline": 100,
         },
         threshold={"method": "conformal", "false_alarm_rate": 0.2, "smoothing": 4, "min_duration": 3},
     )
@@ -136,6 +137,7 @@ def test_features_and_threshold_are_those_of_the_spec(tmp_path: Path) -> None:
     assert settings["scaler"] == "standard"
     assert (settings["decompose"], settings["periods"], settings["clocked"]) == ("stl", [25], True)
     assert (settings["statistics"], settings["missing"]) == (["mean:5"], "hold:2")
+    assert settings["baseline"] == 100
     assert (model.smoothing, model.min_duration) == (4, 3)
     document["threshold"]["false_alarm_rate"] = 0.01
     assert steps.fit_training("sub-pca", training, document, {}, 0).threshold > model.threshold

@@ -48,8 +48,20 @@ def windows(rows: NDArray[Any], window: int, segments: NDArray[Any] | None = Non
     stretches = [one for one in runs(len(rows), segments) if one.stop - one.start >= window]
     if not stretches:
         return np.empty((0, window, rows.shape[1]), rows.dtype)
-    views = [sliding_window_view(rows[one], window, axis=0).transpose(0, 2, 1) for one in stretches]
+    views = [_view(rows[one], window) for one in stretches]
     return views[0] if len(views) == 1 else np.concatenate(views)
+
+
+def _view(rows: NDArray[Any], window: int) -> NDArray[Any]:
+    """The windows over at least as many rows, read-only."""
+    if not rows.flags.c_contiguous or rows.dtype.kind not in "fiub":
+        return sliding_window_view(rows, window, axis=0).transpose(0, 2, 1)
+    # The same view over a plain buffer, in which numpy checks its bounds itself: 1 µs instead of 20.
+    n, c = rows.shape
+    strides = (rows.strides[0], *rows.strides)
+    view: NDArray[Any] = np.ndarray((n - window + 1, window, c), rows.dtype, rows, 0, strides)
+    view.flags.writeable = False
+    return view
 
 
 @dataclass(frozen=True)

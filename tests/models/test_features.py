@@ -42,9 +42,45 @@ def test_windows_of_one_segment_share_the_memory_of_the_rows():
     assert np.shares_memory(windows(rows, 10, np.zeros(100, int)), rows)
 
 
-def test_windows_equal_numpys_on_one_segment():
-    rows = np.random.default_rng(0).normal(size=(50, 2))
-    assert (windows(rows, 7) == sliding_window_view(rows, (7, 2))[:, 0]).all()
+LAYOUTS = {
+    "plain": lambda rows: rows,
+    "single precision": lambda rows: rows.astype(np.float32),
+    "whole numbers": lambda rows: rows.astype(np.int64),
+    "objects": lambda rows: rows.astype(object),
+    "by column": np.asfortranarray,
+    "backwards": lambda rows: rows[::-1],
+    "every third row": lambda rows: rows[::3],
+    "from the fifth row": lambda rows: rows[5:],
+    "some channels": lambda rows: rows[:, 1:3],
+    "one row for all": lambda rows: np.broadcast_to(rows[:1], rows.shape),
+    "one channel": lambda rows: rows[:, :1].copy(),
+    "no channel": lambda rows: rows[:, :0],
+    "as many rows as a window": lambda rows: rows[:7],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_windows_equal_numpys_however_the_rows_lie_in_memory(layout):
+    rows = LAYOUTS[layout](np.random.default_rng(0).normal(size=(50, 4)))
+    made, numpys = windows(rows, 7), sliding_window_view(rows, 7, axis=0).transpose(0, 2, 1)
+    assert (made.shape, made.dtype) == (numpys.shape, numpys.dtype)
+    assert (made == numpys).all()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_windows_that_share_the_rows_memory_cannot_be_written_to_and_the_rows_still_can(order):
+    rows = np.zeros((20, 2), order=order)
+    made = windows(rows, 5)
+    with pytest.raises(ValueError, match="read-only"):
+        made[0, 0, 0] = 1
+    rows[6, 1] = 3
+    assert made[3, 3, 1] == 3
+
+
+def test_windows_outlive_the_rows_that_they_were_made_of():
+    made = windows(np.arange(2e5).reshape(-1, 2), 3)
+    np.zeros((100_000, 2))  # would be laid where the rows were, were they let go of
+    assert made[-1, -1].tolist() == [199_998, 199_999]
 
 
 def test_segments_of_another_length_are_refused():

@@ -25,7 +25,7 @@ from homeostat.eventing.codec import Context
 from homeostat.eventing.errors import Fault, Reject, Retry
 from homeostat.eventing.messages import InferenceRequest
 from homeostat.functions.detect_drift import DriftFacts
-from homeostat.functions.detector import Detector, Drift, Revision
+from homeostat.functions.detector import Detector, Revision, Spec
 from homeostat.models import artifact, protocol
 from homeostat.models.drift import DriftTest
 from homeostat.models.fitted import Fitted
@@ -83,7 +83,7 @@ class DriftObserver:
             return None
         with self._lock:
             fitted = self._fitted(serving)
-            rows = _rows(event, fitted.channels)
+            rows = _rows(event, fitted.channels, fitted.preparation.missing.policy != "refuse")
             with self._transaction():
                 return self._record(_key(context), rows, fitted, serving, detector)
 
@@ -105,8 +105,7 @@ class DriftObserver:
         facts = None
         if upto >= spec.window and (tested is None or upto - tested >= spec.every):
             latest = self._latest(name, spec.window, len(fitted.channels))
-            # Slow change is no drift to a detector that follows it.
-            facts = self._test(latest, fitted, serving, spec, detector.spec.features.baseline > 0)
+            facts = self._test(latest, fitted, serving, detector.spec)
             tested = upto
         if facts:
             verdict = orjson.dumps(asdict(facts))
@@ -141,9 +140,9 @@ class DriftObserver:
                 break
         return np.concatenate(blocks[::-1])[-count:]
 
-    def _test(
-        self, rows: Rows, fitted: Fitted, serving: Revision, spec: Drift, follows: bool
-    ) -> DriftFacts | None:
+    def _test(self, rows: Rows, fitted: Fitted, serving: Revision, wanted: Spec) -> DriftFacts | None:
+        # Slow change is no drift to a detector that follows it.
+        spec, follows = wanted.drift, wanted.features.baseline > 0
         if len(rows) < spec.window:
             return None
         settings = {"test": spec.test, "p_value": spec.p_value, "window": spec.window, "follows": follows}
@@ -223,27 +222,28 @@ def _facts(document: bytes | None) -> DriftFacts | None:
     return DriftFacts(**{**fields, "channels": tuple(fields["channels"])})
 
 
-def _rows(event: InferenceRequest, channels: tuple[str, ...]) -> Rows:
-    """(n, c) rows of a V1 or V2 payload. Of a window it is the last row, the one that is scored: windows
-    overlap, and what came before was asked about already."""
+def _rows(event: InferenceRequest, channels: tuple[str, ...], gaps: bool) -> Rows:
+    """(n, c) rows of a V1 or V2 payload, less those with `gaps` if there may be any. Of a window it is the
+    last row, the one that is scored: windows overlap, and what came before was asked about already."""
     try:
         if event.inputs is not None:
-            values = _tensor(event.inputs, channels)
+            values = _tensor(event.inputs, channels, gaps)
         else:
             given = {} if event.instances is None else {"instances": event.instances}
-            values = protocol.instances(given, channels)
+            values = protocol.instances(given, channels, gaps)
     except protocol.InputError as error:
         said, _, mend = str(error).partition(": send ")
         field, _, value = said.partition(" is ")
         raise Reject(Fault(f"data.{field}", value, f"send {mend}")) from None
-    return np.ascontiguousarray(values if values.ndim == 2 else values[:, -1], np.float32)
+    asked = values if values.ndim == 2 else values[:, -1]
+    return np.ascontiguousarray(asked[np.isfinite(asked).all(axis=1)], np.float32)
 
 
-def _tensor(inputs: list[Any], channels: tuple[str, ...]) -> NDArray[np.float64]:
+def _tensor(inputs: list[Any], channels: tuple[str, ...], gaps: bool) -> NDArray[np.float64]:
     if len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise protocol.InputError("inputs", f"{len(inputs)} entries, not one tensor", channels)
     one = inputs[0]
     shape, name = one.get("shape"), str(one.get("name", ""))
     if not isinstance(shape, list) or not all(type(size) is int for size in shape):
         raise protocol.InputError(f"inputs.{name[:40]}.shape", "no list of whole numbers", channels)
-    return protocol.tensor(name, shape, str(one.get("datatype")), one.get("data"), channels)
+    return protocol.tensor(name, shape, str(one.get("datatype")), one.get("data"), channels, gaps)

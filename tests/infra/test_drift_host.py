@@ -130,6 +130,20 @@ def test_slow_change_is_no_drift_to_a_detector_that_follows_it(observer: DriftOb
     assert rebuilt.drifted
 
 
+def test_rows_with_gaps_are_left_out_where_the_revision_takes_them(
+    observer: DriftObserver, db: Path, model: Path, tmp_path: Path
+) -> None:
+    holds = fit("sub-pca", np.array(rows(500, seed=9)), channels=CHANNELS, window=10, missing="hold:3")
+    artifact.save(holds, tmp_path / "pump-2", {"version": "2"})
+    block: list[list[Any]] = [[*one] for one in rows(10)]
+    block[4][0] = None
+    ask(observer, detector(tmp_path / "pump-2", "holds", "pump-2"), block, 0)
+    ask(observer, detector(tmp_path / "pump-2", "holds", "pump-2"), [block[4]], 1)
+    assert kept(db) == 9
+    with pytest.raises(Reject):
+        ask(observer, detector(model), block, 2)
+
+
 def test_a_redelivered_event_counts_once_and_gets_its_verdict_again(
     observer: DriftObserver, db: Path, model: Path
 ) -> None:

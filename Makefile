@@ -23,11 +23,17 @@ $(STAMP): requirements.lock pyproject.toml
 demo: install ## Tell the whole story on this machine (DATA=folder in SKAB's layout for real data)
 	$(BIN)/homeostat demo $(if $(DATA),--data $(DATA))
 
+# What computes runs in two processes; what starts servers and kills them runs alone, and undisturbed.
+COMPUTING := tests/functions tests/models tests/pipelines tests/repo
+PYTEST = $(BIN)/python -m pytest
+
 test: install ## The default suite, under 10 minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow" -n 2 --dist loadfile $(COMPUTING)
+	$(PYTEST) -m "not slow" tests $(addprefix --ignore=,$(COMPUTING))
 
 test-all: install ## Everything, the long chaos too
-	$(BIN)/python -m pytest
+	$(PYTEST) -n 2 --dist loadfile $(COMPUTING)
+	$(PYTEST) tests $(addprefix --ignore=,$(COMPUTING))
 
 lint: install ## ruff, mypy, import rules
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

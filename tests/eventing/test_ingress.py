@@ -21,7 +21,8 @@ HEADERS = {"ce-id": "1", "ce-source": "/s", "ce-type": "t", "ce-specversion": "1
 
 @asynccontextmanager
 async def served(broker: Broker) -> AsyncIterator[httpx.AsyncClient]:
-    config = uvicorn.Config(broker.app, port=0, log_level="critical", lifespan="off")
+    # A client that waits for its turn on a busy machine must not find its connection closed.
+    config = uvicorn.Config(broker.app, port=0, log_level="critical", lifespan="off", timeout_keep_alive=120)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started)

@@ -119,7 +119,8 @@ def test_the_same_rows_get_the_same_verdict_and_torch_keeps_its_own_randomness()
 
 def test_one_test_of_500_rows_takes_less_than_three_tenths_of_a_second() -> None:
     against = DriftTest(rig(2000, seed=99), CHANNELS, window=WINDOW)
-    assert min(against.test(rig(WINDOW, seed=s)).seconds for s in range(3)) < 0.3
+    # The least of several: what a busy machine adds is not the test's cost.
+    assert min(against.test(rig(WINDOW, seed=s)).seconds for s in range(8)) < 0.3
 
 
 @pytest.mark.parametrize("test", TESTS)

@@ -181,7 +181,9 @@ def test_repeated_channel_names_are_refused():
         fit("isolation-forest", stationary(100), channels=("a", "a", "b"), window=5)
 
 
-@every
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.slow if one in COSTLY else ()) for one in ALGORITHMS]
+)
 def test_it_finds_the_anomalies_of_a_real_pump(name, shared):
     """Fitted on the first 400 s of three SKAB runs, a fraction of what the full benchmark does."""
     figures = []

@@ -18,9 +18,17 @@ def season(length: float, n: int, noise: float, seed: int) -> NDArray[np.float64
 
 
 @settings(max_examples=40, deadline=None)
-@given(length=st.floats(6, 200), seed=st.integers(0, 999))
+@given(length=st.floats(12, 200), seed=st.integers(0, 999))
 def test_a_season_under_noise_is_found_to_a_few_thousandths(length: float, seed: int) -> None:
     assert period([season(length, 3000, 0.5, seed)]) == pytest.approx(length, rel=5e-3)
+
+
+@pytest.mark.parametrize("length", [5.0, 6.5, 8.5, 9.25])
+def test_a_short_season_between_two_rows_may_be_told_as_several_of_it(length: float) -> None:
+    """No whole number of rows is near one cycle, but one is near two or four."""
+    cycles = period([season(length, 3000, 0.5, 0)]) / length
+    assert cycles == pytest.approx(round(cycles), rel=5e-3)
+    assert 1 <= round(cycles) <= 4
 
 
 def test_one_channel_that_repeats_is_enough() -> None:

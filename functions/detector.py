@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from homeostat.eventing.durations import parse_duration, print_duration
 from homeostat.eventing.messages import Command, Event
+from homeostat.models import ALGORITHMS, FAMILIES
 
 Duration = Annotated[
     timedelta,
@@ -36,6 +37,15 @@ def _none_or_some(rows: int) -> int:
     if rows == 1:
         raise ValueError("the median of one row is the row itself: give 2 rows or more, or 0 for none")
     return rows
+
+
+def _known(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Better refused here than after an hour of training; what a family's members are called, it knows."""
+    strange = [one for one in names if one not in ALGORITHMS and one.partition(":")[0] not in FAMILIES]
+    if strange:
+        known = ", ".join([*ALGORITHMS, *(f"{one}:NAME" for one in FAMILIES)])
+        raise ValueError(f"{', '.join(map(repr, strange))} is no algorithm: choose from {known}")
+    return names
 
 
 class Data(_Model):
@@ -127,7 +137,9 @@ class Spec(_Model):
     data: Data
     features: Features = Features()
     threshold: Threshold = Threshold()
-    candidates: tuple[str, ...] = Field(default=("ensemble", "isolation-forest", "autoencoder"), min_length=1)
+    candidates: Annotated[tuple[str, ...], AfterValidator(_known)] = Field(
+        default=("ensemble", "isolation-forest", "autoencoder"), min_length=1
+    )
     gate: GateSpec = GateSpec()
     retrain: Retrain = Retrain()
     drift: Drift = Drift()

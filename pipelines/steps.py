@@ -135,13 +135,15 @@ def split(frame: pd.DataFrame, spec: Mapping[str, Any], seed: int) -> tuple[Trai
     if taught.sum() < 4 * window:
         kept, total = int(taught.sum()), len(rows)
         raise ValueError(f"{kept} of {total} rows may teach; a window of {window} needs {4 * window}")
-    # What the champion flags and nobody labelled is neither normal nor anomalous: it has no say at all.
-    learn = taught | (truth & usable & ~tail)
+    judging = gaps.apart(aligned.segments, judge)[judge]
+    held = _held(rows[judge], truth[judge], judging, window, seed)
+    # What the champion flags and nobody labelled is neither normal nor anomalous: it has no say at all. Nor
+    # have labels that are too few to judge by: two to four faults raised thresholds beyond all other faults.
+    learn = taught | (truth & usable & ~tail & (held.judged_on == "labels"))
     training = Training(
         rows[learn], teaches[learn], gaps.apart(aligned.segments, learn)[learn], aligned.phase[learn]
     )
-    judging = gaps.apart(aligned.segments, judge)[judge]
-    return training, _held(rows[judge], truth[judge], judging, window, seed)
+    return training, held
 
 
 def _missing(spec: Mapping[str, Any]) -> str:

@@ -173,20 +173,36 @@ def test_alarms_are_counted_as_they_would_be_raised(tmp_path: Path) -> None:
     assert measured["recall"] == raised[held.labels].mean()
 
 
+def labelled(frame: pd.DataFrame, *starts: int) -> pd.DataFrame:
+    """With plain faults of 20 rows from these on, and their labels."""
+    size = 30 * frame[list(CHANNELS)].std()
+    for start in starts:
+        frame.loc[start : start + 19, list(CHANNELS)] += size
+        frame.loc[start : start + 19, "anomaly"] = 1
+    return frame
+
+
 def test_labelled_anomalies_are_not_fitted_but_can_raise_the_threshold(tmp_path: Path) -> None:
-    frame, document = rows(1000, faults=0.0), spec(tmp_path, threshold={"false_alarm_rate": 0.2})
-    frame.loc[300:399, list(CHANNELS)] += 30 * frame[list(CHANNELS)].std()
-    frame.loc[300:399, "anomaly"] = 1
-    screened, _ = steps.screen(frame, document, "")
-    training, _ = steps.split(screened, document, seed=0)
-    assert len(training.normal[0]) == 600
+    document = spec(tmp_path, threshold={"false_alarm_rate": 0.2})
+    frame = labelled(rows(1000, faults=0.0), 200, 300, 400, 720, 800, 900)
+    training, held = steps.split(steps.screen(frame, document, "")[0], document, seed=0)
+    assert held.judged_on == "labels"
+    assert len(training.normal[0]) == 640
     assert training.labelled is not None
-    assert int(training.labelled.labels.sum()) == 100
+    assert int(training.labelled.labels.sum()) == 60
     taught = steps.fit_training("sub-pca", training, document, {}, 0)
     calm, segments, phase = training.normal
     untaught = steps.fit("sub-pca", calm, segments, document, {}, 0, phase)
     assert taught.threshold > untaught.threshold
     assert taught.preparation.arrays()["center"].tolist() == untaught.preparation.arrays()["center"].tolist()
+
+
+def test_labels_too_few_to_judge_by_raise_no_threshold(tmp_path: Path) -> None:
+    frame = labelled(rows(1000, faults=0.0), 200, 300, 400, 720)
+    training, held = steps.split(steps.screen(frame, spec(tmp_path), "")[0], spec(tmp_path), seed=0)
+    assert held.judged_on == "injected"
+    assert training.labelled is None
+    assert len(training.rows) == 640
 
 
 def test_what_is_suspected_but_not_labelled_has_no_say(tmp_path: Path) -> None:
@@ -199,7 +215,8 @@ def test_what_is_suspected_but_not_labelled_has_no_say(tmp_path: Path) -> None:
 
 
 def test_rows_to_learn_from_survive_the_file(tmp_path: Path) -> None:
-    screened, _ = steps.screen(rows(1000), spec(tmp_path), "")
+    frame = labelled(rows(1000, faults=0.0), 300, 720, 800, 900)
+    screened, _ = steps.screen(frame, spec(tmp_path), "")
     training, _ = steps.split(screened, spec(tmp_path), seed=0)
     training.save(str(tmp_path / "training"))
     again = Training.load(str(tmp_path / "training"))

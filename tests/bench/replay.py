@@ -100,7 +100,9 @@ class Loop:
         model = _fit(self.followed[learn], pieces)
         lift = 0.0
         if self.follow:
-            lift = memory.rehearsed_lift(self.old, _rehearse, min(len(learn), HORIZON), HORIZON)
+            lift = memory.rehearsed_lift(
+                self.old, _rehearse, min(len(learn), HORIZON), HORIZON, SPEC.gate.max_false_alarm_rate
+            )
             normal = memory.unbroken(self.stream.rows[start:stop], self.teaches[start:stop])
             self.old = memory.kept(self.old, normal)
         # What is served is what screens the next training, so the lifted threshold is the revision's own.

@@ -30,6 +30,17 @@ def flat(windows: Float32Array) -> NDArray[np.float64]:
     return np.asarray(windows, np.float64).reshape(len(windows), -1)
 
 
+def thinned(window: int, channels: int, most: int) -> NDArray[np.int64]:
+    """The rows of a window of which at most so many values are looked at: all, or evenly some, the last among
+    them.
+
+    >>> thinned(4, 2, 100).tolist(), thinned(60, 200, 600).tolist()
+    ([0, 1, 2, 3], [0, 30, 59])
+    """
+    rows = max(1, min(window, most // channels))
+    return np.asarray(np.unique(np.rint(np.linspace(window - 1, 0, rows))), np.int64)
+
+
 def drawn(n: int, most: int, seed: int) -> NDArray[np.int64]:
     """Which of n windows to keep when there may be at most so many: all, or a sample by seed, in order.
 

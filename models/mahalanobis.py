@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .algorithm import Float32Array, Scores
-from .batches import batches, drawn
+from .batches import batches, drawn, thinned
 from .contributions import occluded
 from .restoring import shape_of, taken
 
@@ -55,7 +55,7 @@ class Mahalanobis:
 
         n, w, c = windows.shape
         self._shape = (w, c)
-        rows = taps(w, c)
+        rows = thinned(w, c, _MOST_VALUES)
         chosen = drawn(n, max(2, _MOST_CELLS // (len(rows) * c)), self.seed)
         values = _flat(windows[np.ix_(chosen, rows)])
         mean = values.mean(axis=0)
@@ -67,7 +67,7 @@ class Mahalanobis:
         self._learned = {"mean": mean, "whitening": np.linalg.inv(np.linalg.cholesky(covariance)).T.copy()}
 
     def _pieces(self, windows: Float32Array) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-        rows = taps(*self._shape)
+        rows = thinned(*self._shape, _MOST_VALUES)
         for place, part in batches(windows, beside=2 * len(rows) * self._shape[1]):
             yield place, _flat(part[:, rows])
 
@@ -95,17 +95,11 @@ class Mahalanobis:
         w, c = shape_of(cls.name, rest.pop("shape"))
         one = cls(**rest)
         one._shape = (w, c)
-        size = len(taps(w, c)) * c
+        size = len(thinned(w, c, _MOST_VALUES)) * c
         one._learned = taken(
             cls.name, arrays, {"mean": (np.float64, (size,)), "whitening": (np.float64, (size, size))}
         )
         return one
-
-
-def taps(window: int, channels: int) -> NDArray[np.int64]:
-    """The rows of a window that are looked at: all, or evenly some, the last among them."""
-    most = max(1, min(window, _MOST_VALUES // channels))
-    return np.asarray(np.unique(np.rint(np.linspace(window - 1, 0, most))), np.int64)
 
 
 def _flat(windows: Float32Array) -> NDArray[np.float64]:

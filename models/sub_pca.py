@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .algorithm import Float32Array, Scores, positive
-from .batches import batches, drawn
+from .batches import batches, drawn, thinned
 from .contributions import occluded, shares
 from .restoring import number_of, shape_of, taken
 
@@ -69,7 +69,7 @@ class SubPCA:
     def fit(self, windows: Float32Array) -> None:
         n, w, c = windows.shape
         self._shape = (w, c)
-        rows = taps(w, c)
+        rows = thinned(w, c, _MOST_VALUES)
         chosen = drawn(n, max(2, _MOST_CELLS // (len(rows) * c)), self.seed)
         values = windows[np.ix_(chosen, rows)].astype(np.float64)
         spread = values.std(axis=(0, 1))
@@ -107,7 +107,7 @@ class SubPCA:
         return np.asarray(away - along @ self._learned["components"])
 
     def _pieces(self, windows: Float32Array) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-        rows = taps(*self._shape)
+        rows = thinned(*self._shape, _MOST_VALUES)
         for place, part in batches(windows, beside=2 * len(rows) * self._shape[1]):
             yield place, self._standard(part[:, rows].astype(np.float64))
 
@@ -156,7 +156,7 @@ class SubPCA:
         one = cls(**rest)
         one._shape = (w, c)
         one._usual = {key: number_of(cls.name, f"usual.{key}", usual[key], 1e-12, 1e12) for key in usual}
-        size = len(taps(w, c)) * c
+        size = len(thinned(w, c, _MOST_VALUES)) * c
         kept = len(arrays["components"]) if "components" in arrays and arrays["components"].ndim else None
         one._learned = taken(
             cls.name,
@@ -173,12 +173,6 @@ class SubPCA:
             if not (one._learned[key] > 0).all():
                 raise ValueError(f"{cls.name}: the array {key} must be above 0")
         return one
-
-
-def taps(window: int, channels: int) -> NDArray[np.int64]:
-    """The rows of a window that are looked at: all, or evenly some, the last among them."""
-    most = max(1, min(window, _MOST_VALUES // channels))
-    return np.asarray(np.unique(np.rint(np.linspace(window - 1, 0, most))), np.int64)
 
 
 def _principal(away: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

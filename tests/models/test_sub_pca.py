@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from homeostat.models.algorithm import algorithm
+from homeostat.models.batches import thinned
 from homeostat.models.features import windows
-from homeostat.models.sub_pca import SubPCA, taps
+from homeostat.models.sub_pca import SubPCA
 
 
 def related(n: int = 600, window: int = 12, seed: int = 0) -> np.ndarray:
@@ -61,10 +62,10 @@ def test_q_is_what_numpys_own_decomposition_leaves_over() -> None:
 
 
 def test_the_rows_of_a_wide_window_are_thinned_but_the_last_one_stays() -> None:
-    rows = taps(60, 200)
+    rows = thinned(60, 200, 1_500)
     assert len(rows) * 200 <= 1_500
     assert rows[-1] == 59
-    assert taps(60, 8).tolist() == list(range(60))
+    assert thinned(60, 8, 1_500).tolist() == list(range(60))
 
 
 @pytest.mark.parametrize(

@@ -23,17 +23,14 @@ $(STAMP): requirements.lock pyproject.toml
 demo: install ## Tell the whole story on this machine (DATA=folder in SKAB's layout for real data)
 	$(BIN)/homeostat demo $(if $(DATA),--data $(DATA))
 
-# What computes runs in two processes; what starts servers and kills them runs alone, and undisturbed.
-COMPUTING := tests/functions tests/models tests/pipelines tests/repo
-PYTEST = $(BIN)/python -m pytest
+# Two processes, a file in one of them: half of the suite computes, the other half waits for servers.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test: install ## The default suite, under 10 minutes
-	$(PYTEST) -m "not slow" -n 2 --dist loadfile $(COMPUTING)
-	$(PYTEST) -m "not slow" tests $(addprefix --ignore=,$(COMPUTING))
+	$(PYTEST) -m "not slow"
 
 test-all: install ## Everything, the long chaos too
-	$(PYTEST) -n 2 --dist loadfile $(COMPUTING)
-	$(PYTEST) tests $(addprefix --ignore=,$(COMPUTING))
+	$(PYTEST)
 
 lint: install ## ruff, mypy, import rules
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

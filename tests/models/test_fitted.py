@@ -15,6 +15,9 @@ from tests.models.quick import QUICK
 
 CHANNELS = ("flow", "heat", "hum")
 every = pytest.mark.parametrize("name", list(ALGORITHMS))
+costly_ones_slowly = pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.slow if one in COSTLY else ()) for one in ALGORITHMS]
+)
 
 
 def stationary(n, seed=0, memory=0.7):
@@ -34,7 +37,7 @@ def detectors():
     }
 
 
-@every
+@costly_ones_slowly
 def test_false_alarms_on_fresh_normal_rows_are_near_the_rate_asked_for(name):
     rates = []
     for seed in range(4 if name in COSTLY else 8):  # neighbouring scores are alike, so one fit tells little
@@ -181,9 +184,7 @@ def test_repeated_channel_names_are_refused():
         fit("isolation-forest", stationary(100), channels=("a", "a", "b"), window=5)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(one, marks=pytest.mark.slow if one in COSTLY else ()) for one in ALGORITHMS]
-)
+@costly_ones_slowly
 def test_it_finds_the_anomalies_of_a_real_pump(name, shared):
     """Fitted on the first 400 s of three SKAB runs, a fraction of what the full benchmark does."""
     figures = []

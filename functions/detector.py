@@ -138,7 +138,7 @@ class Spec(_Model):
     features: Features = Features()
     threshold: Threshold = Threshold()
     candidates: Annotated[tuple[str, ...], AfterValidator(_known)] = Field(
-        default=("ensemble", "isolation-forest", "autoencoder"), min_length=1
+        default=("ensemble", "kmeans-ad", "isolation-forest", "autoencoder"), min_length=1
     )
     gate: GateSpec = GateSpec()
     retrain: Retrain = Retrain()

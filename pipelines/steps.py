@@ -2,7 +2,8 @@
 
 Only rows that may teach are fitted: labelled anomalies never (they can raise a threshold), rows that the
 champion flags only when a label clears them. A candidate is judged on the tail of every segment, which no fit
-has seen, and as it will serve: without a clock, with its own answer to numbers that are missing.
+has seen, and by labelled anomalies, all of them where the tail has few, or else by injected ones; and as it
+will serve: without a clock, with its own answer to numbers that are missing.
 """
 
 from __future__ import annotations
@@ -130,16 +131,20 @@ def split(frame: pd.DataFrame, spec: Mapping[str, Any], seed: int) -> tuple[Trai
     truth = (
         (aligned.frame[label] == 1).to_numpy(bool) if label in aligned.frame else np.zeros(len(rows), bool)
     )
+    truth &= usable
     tail = _tails(aligned.segments)
     taught, judge = teaches & ~tail, tail & usable
+    # Labelled anomalies are never fitted: where the tail has too few of them to judge by, all of them judge.
+    if _enough(truth, aligned.segments) and not _enough(truth & tail, aligned.segments):
+        judge |= truth
     if taught.sum() < 4 * window:
         kept, total = int(taught.sum()), len(rows)
         raise ValueError(f"{kept} of {total} rows may teach; a window of {window} needs {4 * window}")
     judging = gaps.apart(aligned.segments, judge)[judge]
     held = _held(rows[judge], truth[judge], judging, window, seed)
-    # What the champion flags and nobody labelled is neither normal nor anomalous: it has no say at all. Nor
-    # have labels that are too few to judge by: two to four faults raised thresholds beyond all other faults.
-    learn = taught | (truth & usable & ~tail & (held.judged_on == "labels"))
+    # What the champion flags and nobody labelled is neither normal nor anomalous: it has no say at all. In
+    # the threshold, labels that judge have none, nor have few: two to four faults raised it too far.
+    learn = taught | (truth & ~judge & (held.judged_on == "labels"))
     training = Training(
         rows[learn], teaches[learn], gaps.apart(aligned.segments, learn)[learn], aligned.phase[learn]
     )
@@ -158,9 +163,14 @@ def _tails(segments: NDArray[np.int64]) -> NDArray[np.bool_]:
     return tail
 
 
+def _enough(truth: NDArray[np.bool_], segments: NDArray[np.int64]) -> bool:
+    goes_on = truth[:-1] & (segments[1:] == segments[:-1])
+    events = int((truth & ~np.append(False, goes_on)).sum())
+    return bool(truth.sum() >= MIN_ANOMALIES and events >= MIN_EVENTS)
+
+
 def _held(rows: Rows, truth: NDArray[np.bool_], segments: NDArray[np.int64], window: int, seed: int) -> Held:
-    events = int((np.diff(truth.astype(int), prepend=0) == 1).sum())
-    if truth.sum() >= MIN_ANOMALIES and events >= MIN_EVENTS:
+    if _enough(truth, segments):
         return Held(rows, truth, segments, "labels")
     # What hangs or changes places has numbers, though one may be missing where it begins; what a source does
     # not send stays missing.

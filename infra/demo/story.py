@@ -42,7 +42,7 @@ class Story:
             "spec": {
                 "data": {"uri": f"{folder}/", "channels": list(CHANNELS), "label": "anomaly"},
                 "features": {"window": 30},
-                "candidates": ["ensemble", "autoencoder"],
+                "candidates": ["ensemble", "kmeans-ad", "autoencoder"],
                 "gate": {"metric": "vus_pr", "improve": -0.05, "max_latency_ms": 50, **self.gate},
                 "retrain": {
                     "min_new_rows": rows * 9 // 10,

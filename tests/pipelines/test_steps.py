@@ -110,6 +110,21 @@ def test_without_enough_labels_injected_anomalies_judge_and_it_is_said(tmp_path:
     assert held.labels.any()
 
 
+def test_where_the_tail_has_few_labelled_faults_the_others_judge_too_and_teach_nothing(
+    tmp_path: Path,
+) -> None:
+    frame = rows(1000, faults=0.0).assign(teaches=True, mark=np.arange(1000.0), anomaly=0)
+    for start in (100, 140, 800):
+        frame.loc[start : start + 19, ["teaches", "anomaly"]] = [False, 1]
+    marked = {**spec(tmp_path), "data": {**spec(tmp_path)["data"], "channels": [*CHANNELS, "mark"]}}
+    training, held = steps.split(frame, marked, seed=0)
+    assert held.judged_on == "labels"
+    assert set(held.rows[:, -1]) == {*range(100, 120), *range(140, 160), *range(700, 1000)}
+    assert held.labels.sum() == 60
+    assert not set(training.rows[:, -1]) & set(held.rows[:, -1])
+    assert training.labelled is None
+
+
 def test_too_few_rows_say_how_many_are_needed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs 80"):
         steps.split(rows(90).assign(teaches=True), spec(tmp_path), seed=0)

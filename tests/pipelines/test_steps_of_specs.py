@@ -198,11 +198,11 @@ def test_labelled_anomalies_are_not_fitted_but_can_raise_the_threshold(tmp_path:
 
 
 def test_labels_too_few_to_judge_by_raise_no_threshold(tmp_path: Path) -> None:
-    frame = labelled(rows(1000, faults=0.0), 200, 300, 400, 720)
+    frame = labelled(rows(1000, faults=0.0), 200, 720)
     training, held = steps.split(steps.screen(frame, spec(tmp_path), "")[0], spec(tmp_path), seed=0)
     assert held.judged_on == "injected"
     assert training.labelled is None
-    assert len(training.rows) == 640
+    assert len(training.rows) == 680
 
 
 def test_what_is_suspected_but_not_labelled_has_no_say(tmp_path: Path) -> None:

@@ -43,13 +43,13 @@ compile: install ## Render what is generated: pipelines/compiled, eventing/schem
 
 lock: ## Pin the whole environment anew
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra work --extra pyod --extra dev --python-version 3.11 --no-annotate \
+	$(BIN)/uv pip compile pyproject.toml --extra work --extra pyod --extra kafka --extra s3 --extra dev --python-version 3.11 --no-annotate \
 	  --no-emit-index-url --no-emit-find-links $(addprefix --find-links ,$(PIP_FIND_LINKS)) \
 	  --custom-compile-command "make lock" --quiet --upgrade | sed 's/+cpu//' > requirements.lock
 
 system-deps: ## Debian packages that the full suite uses (needs root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus prometheus-alertmanager
 
 clean: ## Remove the environment and everything generated at run time
 	rm -rf $(VENV) .homeostat .pytest_cache .mypy_cache .ruff_cache

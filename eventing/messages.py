@@ -27,6 +27,40 @@ class DataLanded:
     sequencer: str = ""
 
 
+# --- facts: alerts ---------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFired:
+    """An alert of Prometheus or Grafana fires. Times are RFC 3339, as its sender wrote them; addresses are
+    for people, nothing opens them."""
+
+    type: ClassVar[str] = "dev.homeostat.alert.fired"
+    alertname: str
+    fingerprint: str
+    starts_at: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    group_key: str = ""
+    receiver: str = ""
+    generator_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertResolved:
+    """The alert of that fingerprint and start no longer fires."""
+
+    type: ClassVar[str] = "dev.homeostat.alert.resolved"
+    alertname: str
+    fingerprint: str
+    starts_at: str
+    ends_at: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    group_key: str = ""
+    receiver: str = ""
+    generator_url: str = ""
+
+
+# --- facts: inference ------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceRequest:
     """KServe's payload logger saw a request (its own type). V1 bodies carry instances, V2 bodies inputs."""
@@ -259,6 +293,8 @@ class RollBack:
 
 Event = (
     DataLanded
+    | AlertFired
+    | AlertResolved
     | InferenceRequest
     | InferenceResponse
     | DriftDetected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, get_type_hints
 
@@ -55,6 +56,8 @@ def _finite(hint: Any) -> Any:
         return st.none() | numbers
     if hint == int | None:
         return st.none() | st.integers(0, 2**53)
+    if hint == Mapping[str, str]:
+        return st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)
     if "Mapping" in str(hint) and "Mapping[str, collections" not in str(hint):
         return st.dictionaries(st.text(max_size=5), st.none() | numbers, max_size=3)
     if "Mapping" in str(hint):

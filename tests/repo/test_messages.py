@@ -43,7 +43,14 @@ def test_types_are_ours_or_a_known_sources(kind: Any) -> None:
 
 def test_every_event_that_asks_for_something_wakes_a_function() -> None:
     woken = {kind for one in FUNCTIONS.values() for kind in wakes_on(one)}
-    told = {"CanaryStarted", "CanaryAdvanced", "ApprovalRequested", "InferenceResponse"}
+    told = {
+        "AlertFired",
+        "AlertResolved",
+        "CanaryStarted",
+        "CanaryAdvanced",
+        "ApprovalRequested",
+        "InferenceResponse",
+    }
     assert {one.__name__ for one in {*EVENTS} - woken} == told
 
 
@@ -67,6 +74,7 @@ GATE = st.builds(
     passed=st.booleans(),
 )
 BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
+    "Mapping[str, str]": st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
     "str": TEXT,
     "str | None": st.none() | TEXT,
     "int": st.integers(0, 2**53),

@@ -6,23 +6,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, ParamSpec, TypeVar
+from typing import Annotated, Literal
 
 import orjson
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
 from homeostat.eventing.errors import Fault, Reject, shown
 
-from .local.settings import Settings
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from .terminal import STATE, Output, State, err, fail, out, print_json, settings, told
 
 cli = typer.Typer(
     help="Keep anomaly detectors fit while the world drifts: a loop that is a chain of events.",
@@ -30,44 +23,6 @@ cli = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-out = Console()
-err = Console(stderr=True)
-
-Output = Annotated[
-    Literal["text", "json"], typer.Option("--output", "-o", help="For people or for programs.")
-]
-State = Annotated[
-    Path, typer.Option(envvar="HOMEOSTAT_STATE", help="The directory that holds everything the home knows.")
-]
-STATE = Path(".homeostat")
-
-
-def fail(message: str, code: int = 1) -> NoReturn:
-    err.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(code)
-
-
-def told(verb: Callable[P, R]) -> Callable[P, R]:
-    """Errors that we foresee are told by fault, without a traceback."""
-
-    @wraps(verb)
-    def safe(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return verb(*args, **kwargs)
-        except Reject as rejected:
-            fail("\n".join(map(str, rejected.faults)))
-        except ValidationError as error:
-            fail("\n".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()), 2)
-
-    return safe
-
-
-def print_json(document: Any) -> None:
-    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
-
-
-def settings(state: Path, **flags: Any) -> Settings:
-    return Settings(state=state, **{name: value for name, value in flags.items() if value is not None})
 
 
 @cli.command()

@@ -1,43 +1,25 @@
-"""Knative manifests, read as they lie: Broker, Trigger and PingSource, with every fault by file and field."""
+"""Knative manifests, read as they lie: Broker, Trigger, sources and sinks, every fault by file and field."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from ..durations import parse_duration
 from ..errors import Fault, Reject, shown
+from . import sources, specs
 from .filters import Filter, compile_filters
+from .sources import KafkaFeed, KafkaTopic, Ping
+from .specs import Delivery, Destination, Document
 
+__all__ = ["Delivery", "Destination", "KafkaFeed", "KafkaTopic", "Manifests", "Ping", "Trigger", "read"]
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where events go: a `uri`, or a reference to something that the home resolves."""
-
-    kind: str = ""
-    name: str = ""
-    namespace: str = ""
-    uri: str = ""
-
-    def __str__(self) -> str:
-        return self.uri or f"{self.kind}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """Knative's DeliverySpec. `retry` counts the attempts after the first."""
-
-    retry: int = 0
-    policy: str = "exponential"
-    delay: timedelta = timedelta(milliseconds=200)
-    timeout: timedelta = timedelta(seconds=30)
-    retry_after_max: timedelta = timedelta(0)
-    dead_letter_sink: Destination | None = None
+_Read = TypeVar("_Read")
+_TRIGGER = ("broker", "brokerRef", "filter", "filters", "subscriber", "delivery")
+Brokers = Mapping[tuple[str, str], Delivery]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,117 +32,120 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True)
-class Ping:
-    """A PingSource: what it sends, and when."""
-
-    name: str
-    namespace: str
-    schedule: str
-    timezone: str
-    broker: tuple[str, str]
-    content_type: str
-    data: bytes | None
-    extensions: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Manifests:
     brokers: Sequence[tuple[str, str]]
     triggers: Sequence[Trigger]
     pings: Sequence[Ping]
+    kafka_sources: Sequence[KafkaFeed] = ()
+    kafka_sinks: Sequence[KafkaTopic] = ()
 
 
 def read(files: Iterable[Path]) -> Manifests:
-    """Read the files. Raises Reject naming file, field, value and mend. Other kinds are left alone."""
-    documents = [(file.name, document) for file in files for document in _documents(file)]
-    found: dict[str, list[tuple[str, dict[str, Any]]]] = {"Broker": [], "Trigger": [], "PingSource": []}
-    for file, document in documents:
-        found.setdefault(str(document.get("kind")), []).append((file, document))
-    brokers = {_name(document): _delivery(file, document, Delivery()) for file, document in found["Broker"]}
-    triggers = [_trigger(file, document, brokers) for file, document in found["Trigger"]]
-    return Manifests(
-        list(brokers), triggers, [_ping(file, document) for file, document in found["PingSource"]]
+    """Read the files; other kinds are left alone. Raises Reject with every fault, by file and field."""
+    faults: list[Fault] = []
+    documents: dict[tuple[str, str], list[Document]] = {}
+    for file in files:
+        for kind, document in _documents(file, faults):
+            others = documents.setdefault(kind, [])
+            # A Trigger's cursor goes by its name alone, so that one namespace for all names is none too wide.
+            if any(other.name == document.name for other in others):
+                faults.append(Fault(document.where, "here twice", "give each object a name of its own"))
+            others.append(document)
+
+    def all_of(group: str, kind: str, reader: Callable[[Document, list[Fault]], _Read]) -> list[_Read]:
+        return [reader(document, faults) for document in documents.get((group, kind), ())]
+
+    eventing, outside = "eventing.knative.dev", "sources.knative.dev"
+    brokers = dict(all_of(eventing, "Broker", _broker))
+    triggers = all_of(eventing, "Trigger", lambda document, _: _trigger(document, brokers, faults))
+    pings = all_of(outside, "PingSource", sources.ping)
+    feeds = all_of(outside, "KafkaSource", sources.kafka_source)
+    topics = all_of(eventing, "KafkaSink", sources.kafka_sink)
+    senders: list[Ping | KafkaFeed] = [*pings, *feeds]
+    faults.extend(
+        _unknown(f"source {source.name}: spec.sink", source.broker, brokers)
+        for source in senders
+        if source.broker[1] and source.broker not in brokers
     )
+    if faults:
+        raise Reject(faults)
+    return Manifests(list(brokers), triggers, pings, feeds, topics)
 
 
-def _documents(file: Path) -> list[dict[str, Any]]:
+def _documents(file: Path, faults: list[Fault]) -> Iterable[tuple[tuple[str, str], Document]]:
     try:
         documents = [one for one in yaml.safe_load_all(file.read_text("utf-8")) if one]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Reject(Fault(str(file), "unreadable", " ".join(str(error).split()))) from None
-    if not all(isinstance(one, dict) for one in documents):
-        raise Reject(Fault(str(file), "no mapping", "write one Kubernetes object per document"))
-    return documents
+        faults.append(Fault(str(file), "unreadable", " ".join(str(error).split())))
+        return
+    for one in documents:
+        if not isinstance(one, dict):
+            faults.append(Fault(str(file), "no mapping", "write one Kubernetes object per document"))
+            continue
+        kind = (str(one.get("apiVersion")).partition("/")[0], str(one.get("kind")))
+        yield kind, _document(file.name, kind[1], one, faults)
 
 
-def _name(document: Mapping[str, Any]) -> tuple[str, str]:
-    metadata = document.get("metadata", {})
-    return str(metadata.get("namespace", "default")), str(metadata.get("name", ""))
-
-
-def _delivery(file: str, document: Mapping[str, Any], inherited: Delivery) -> Delivery:
-    """A Trigger's own delivery replaces the Broker's, as on a cluster."""
-    spec = (document.get("spec") or {}).get("delivery")
-    if not spec:
-        return inherited
-    policy = spec.get("backoffPolicy", "exponential")
-    if policy not in ("exponential", "linear"):
-        raise Reject(Fault(f"{file}: spec.delivery.backoffPolicy", shown(policy), "exponential or linear"))
-    try:
-        return Delivery(
-            retry=int(spec.get("retry", 0)),
-            policy=policy,
-            delay=parse_duration(spec.get("backoffDelay", "PT0.2S")),
-            timeout=parse_duration(spec.get("timeout", "PT30S")),
-            retry_after_max=parse_duration(spec.get("retryAfterMax", "0")),
-            dead_letter_sink=_destination(spec["deadLetterSink"]) if "deadLetterSink" in spec else None,
-        )
-    except ValueError as error:
-        raise Reject(Fault(f"{file}: spec.delivery", shown(spec), str(error))) from None
-
-
-def _destination(spec: Mapping[str, Any]) -> Destination:
-    ref = spec.get("ref") or {}
-    return Destination(
-        kind=str(ref.get("kind", "")),
-        name=str(ref.get("name", "")),
-        namespace=str(ref.get("namespace", "")),
-        uri=str(spec.get("uri", "")),
+def _document(file: str, kind: str, one: Mapping[str, Any], faults: list[Fault]) -> Document:
+    metadata = specs.mapping(f"{file}: {kind}: metadata", one.get("metadata"), faults)
+    name = str(metadata.get("name") or "")
+    where = f"{file}: {kind} {name or '?'}"
+    return Document(
+        where=where,
+        namespace=str(metadata.get("namespace") or "default"),
+        name=name,
+        spec=specs.mapping(f"{where}: spec", one.get("spec"), faults),
+        labels=specs.mapping(f"{where}: metadata.labels", metadata.get("labels"), faults),
     )
 
 
-def _trigger(file: str, document: Mapping[str, Any], brokers: Mapping[tuple[str, str], Delivery]) -> Trigger:
-    namespace, name = _name(document)
-    spec = document.get("spec") or {}
-    broker = (namespace, str(spec.get("broker", "")))
+def _broker(document: Document, faults: list[Fault]) -> tuple[tuple[str, str], Delivery]:
+    spec = document.spec.get("delivery")
+    where = f"{document.where}: spec.delivery"
+    delivery = specs.KNATIVES_DEFAULT if spec is None else specs.delivery(where, spec, faults)
+    return (document.namespace, document.name), delivery
+
+
+def _trigger(document: Document, brokers: Brokers, faults: list[Fault]) -> Trigger:
+    spec, where = document.spec, f"{document.where}: spec"
+    specs.only(where, spec, _TRIGGER, faults)
+    broker = _broker_of(document, faults)
     if broker not in brokers:
-        known = ", ".join("/".join(one) for one in brokers) or "none"
-        raise Reject(Fault(f"{file}: spec.broker", shown(spec.get("broker")), f"known brokers: {known}"))
+        faults.append(_unknown(f"{where}.broker", broker, brokers))
     return Trigger(
-        name=name,
+        name=document.name,
         broker=broker,
-        subscriber=_destination(spec.get("subscriber") or {}),
-        filter=compile_filters(spec, f"{file}: {name}: spec.filters"),
-        delivery=_delivery(file, document, brokers[broker]),
+        subscriber=specs.destination(f"{where}.subscriber", spec.get("subscriber"), faults),
+        filter=_filter(f"{where}.filters", spec, faults),
+        delivery=_delivery(document, brokers.get(broker, specs.DEFAULT), faults),
     )
 
 
-def _ping(file: str, document: Mapping[str, Any]) -> Ping:
-    namespace, name = _name(document)
-    spec = document.get("spec") or {}
-    sink = _destination(spec.get("sink") or {})
-    if sink.kind != "Broker":
-        raise Reject(
-            Fault(f"{file}: spec.sink", shown(spec.get("sink")), "a PingSource here sends to a Broker")
-        )
-    data = spec.get("data")
-    return Ping(
-        name=name,
-        namespace=namespace,
-        schedule=str(spec.get("schedule", "* * * * *")),
-        timezone=str(spec.get("timezone", "UTC")),
-        broker=(sink.namespace or namespace, sink.name),
-        content_type=str(spec.get("contentType", "application/json")),
-        data=str(data).encode() if data is not None else None,
-        extensions=(spec.get("ceOverrides") or {}).get("extensions") or {},
-    )
+def _broker_of(document: Document, faults: list[Fault]) -> tuple[str, str]:
+    """`brokerRef` may name a Broker of another namespace."""
+    ref = specs.mapping(f"{document.where}: spec.brokerRef", document.spec.get("brokerRef"), faults)
+    name = document.spec.get("broker") or ref.get("name") or ""
+    return str(ref.get("namespace") or document.namespace), str(name)
+
+
+def _filter(where: str, spec: Mapping[str, Any], faults: list[Fault]) -> Filter:
+    try:
+        return compile_filters(spec, where)
+    except Reject as rejected:
+        faults.extend(rejected.faults)
+        return lambda _: False
+
+
+def _delivery(document: Document, inherited: Delivery, faults: list[Fault]) -> Delivery:
+    """A Trigger's own delivery takes the place of the Broker's as a whole; only the dead letter sink, where
+    it names none, is still the Broker's (knative/eventing: broker/trigger/trigger.go, subscription.go)."""
+    spec = document.spec.get("delivery")
+    if spec is None:
+        return inherited
+    own = specs.delivery(f"{document.where}: spec.delivery", spec, faults)
+    return replace(own, dead_letter_sink=own.dead_letter_sink or inherited.dead_letter_sink)
+
+
+def _unknown(where: str, broker: tuple[str, str], brokers: Brokers) -> Fault:
+    known = ", ".join("/".join(one) for one in brokers) or "none"
+    return Fault(where, shown("/".join(broker)), f"known brokers: {known}")

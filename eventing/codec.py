@@ -22,6 +22,9 @@ from .wire import WireEvent
 MAX_HOPS = 64
 """A chain longer than this is a loop: one drift-to-promotion episode takes fewer than ten hops."""
 
+_DETECTOR = ("detector", "subject", "inferenceservicename")
+"""The attributes that name the detector, the first of them that is there."""
+
 BY_TYPE: Mapping[str, type[Event]] = {event.type: event for event in EVENTS}
 
 
@@ -40,7 +43,7 @@ class Caused(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The attributes of a received event that decisions and later events need."""
+    """The attributes of a received event that decisions and later events need. `key` is a Kafka record's."""
 
     id: str
     source: str
@@ -50,10 +53,14 @@ class Context:
     causationid: str | None = None
     hops: int = 0
     traceparent: str | None = None
+    key: str | None = None
 
 
 def context(attributes: Mapping[str, str]) -> Context:
     """Read the context. An event without a correlation starts one of its own.
+
+    A source whose subject is about something else names the detector in an extension: `detector` where its
+    `ceOverrides` say so (a KafkaSource's subject is `partition:0#5`), `inferenceservicename` from KServe.
 
     Raises Reject when the hop count is no number or says that the chain has become a loop.
     """
@@ -65,11 +72,12 @@ def context(attributes: Mapping[str, str]) -> Context:
         id=attributes["id"],
         source=attributes["source"],
         type=attributes["type"],
-        subject=attributes.get("subject") or attributes.get("inferenceservicename"),
+        subject=next((attributes[one] for one in _DETECTOR if attributes.get(one)), None),
         correlationid=attributes.get("correlationid") or attributes["id"],
         causationid=attributes.get("causationid"),
         hops=int(text),
         traceparent=attributes.get("traceparent"),
+        key=attributes.get("key") or attributes.get("partitionkey"),
     )
 
 
@@ -91,10 +99,16 @@ def message(kind: type[Event], data: object) -> Event:
     """Check data against the message's fields. Raises Reject with every fault, by field."""
     if not isinstance(data, dict):
         raise Reject(Fault("data", shown(data), f"send a JSON object with the fields of {kind.type}"))
+    whole = _whole(kind)
     try:
-        return _adapter(kind).validate_python(data)
+        return _adapter(kind).validate_python({whole: data} if whole else data)
     except ValidationError as error:
         raise Reject(faults(error, "data")) from None
+
+
+def _whole(kind: type[Event]) -> str | None:
+    """The one field that holds all of the data, for a foreign event whose fields nobody knows beforehand."""
+    return getattr(kind, "WHOLE", None)
 
 
 def faults(error: ValidationError, root: str) -> list[Fault]:
@@ -135,7 +149,9 @@ def announce(event: Event, *, id: str, source: str, subject: str, cause: Caused,
 
 def data(event: Event) -> dict[str, Any]:
     """The event's JSON data. NaN and infinity become null: a figure that could not be measured."""
-    return orjson.loads(orjson.dumps(asdict(event), option=orjson.OPT_SERIALIZE_NUMPY))  # type: ignore[no-any-return]
+    fields: dict[str, Any] = orjson.loads(orjson.dumps(asdict(event), option=orjson.OPT_SERIALIZE_NUMPY))
+    whole = _whole(type(event))
+    return fields[whole] if whole else fields
 
 
 _ADAPTERS: dict[str, TypeAdapter[Event]] = {}
@@ -150,8 +166,11 @@ def _adapter(kind: type[Event]) -> TypeAdapter[Event]:
 
 def schema(kind: type[Event]) -> dict[str, Any]:
     """The JSON schema of the event's data, as rendered into `eventing/schemas/`."""
+    known = _adapter(kind).json_schema()
+    if whole := _whole(kind):
+        known = {**known["properties"][whole], "title": known["title"], "description": known["description"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"{kind.type}.json",
-        **_adapter(kind).json_schema(),
+        **known,
     }

@@ -94,6 +94,53 @@ class DriftDetected:
     channels: tuple[str, ...] = ()
 
 
+# --- facts: streams --------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplesReceived:
+    """Rows of a stream, in the order of time: a number per channel, null where one is missing. `channels` is
+    their order where it is not the Detector's own; `series` tells machines of one Detector apart; `times`,
+    one per row, are repeated as they are."""
+
+    type: ClassVar[str] = "dev.homeostat.samples.received"
+    rows: list[Any]
+    channels: tuple[str, ...] = ()
+    series: str = ""
+    times: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaRecord:
+    """What Knative's KafkaSource makes of a record (its own type): `value` is the whole of the event's data,
+    whatever JSON object the producer wrote. The extension `detector` names the Detector."""
+
+    type: ClassVar[str] = "dev.knative.kafka.event"
+    WHOLE: ClassVar[str] = "value"
+    value: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnomalyDetected:
+    """An alarm of a stream begins (`began`), is over (`ended`), both, or lasts (neither).
+
+    `rows` have been anomalous so far, the first of them at `since`. `score` and `time` are those of the
+    highest row of the event that brought it, in which `row` is its place, or of the last event that had one.
+    `channels` are the shares of those that made the score, the largest three.
+    """
+
+    type: ClassVar[str] = "dev.homeostat.anomaly.detected"
+    score: float
+    threshold: float
+    revision: str
+    series: str = ""
+    channels: Mapping[str, float] = field(default_factory=dict)
+    began: bool
+    ended: bool
+    rows: int
+    row: int | None = None
+    time: str = ""
+    since: str = ""
+
+
 # --- facts: training -------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRequested:
@@ -298,6 +345,9 @@ Event = (
     | InferenceRequest
     | InferenceResponse
     | DriftDetected
+    | SamplesReceived
+    | KafkaRecord
+    | AnomalyDetected
     | TrainingRequested
     | TrainingCompleted
     | TrainingFailed

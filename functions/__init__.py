@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 from homeostat.eventing.messages import Event
 
-from . import detect_drift, judge_candidate, plan_retraining, receive_data, roll_out
+from . import detect_drift, judge_candidate, plan_retraining, receive_data, roll_out, score_stream
 from .detector import Message
 
 Decide = Callable[..., Iterable[Message]]
@@ -24,6 +24,7 @@ FUNCTIONS: Mapping[str, Decide] = {
     "plan-retraining": plan_retraining.decide,
     "judge-candidate": judge_candidate.decide,
     "roll-out": roll_out.decide,
+    "score-stream": score_stream.decide,
 }
 
 

@@ -110,7 +110,8 @@ class Predictor(Model):  # type: ignore[misc]
         self.metrics.scored(answer.scores, answer.anomalies, self.fitted.threshold, perf_counter() - begun)
         options = {"threshold": self.fitted.threshold, "revision": self.revision}
         if request.series is not None:
-            options |= {"series": request.series, "past": answer.past}
+            # Who keeps the rows too can tell whether all that matter went before the new ones.
+            options |= {"series": request.series, "past": answer.past, "tail": self._tails.tail}
         if isinstance(payload, InferRequest):
             return v2(self.name, self.version, payload, answer, options)
         return v1(answer, self.fitted.channels) | options | {"model_version": self.version}

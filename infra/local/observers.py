@@ -11,16 +11,22 @@ from homeostat.eventing.codec import Context
 from homeostat.eventing.messages import DataLanded
 from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detector import Batch, Detector
+from homeostat.functions.score_stream import StreamFacts
 
 from ..shell import Observe
 from .figures import canary_facts
 from .inspect_data import inspect_batch
+from .scorer import Scorer
 from .serving import Serving
 from .settings import Settings
+from .stream import StreamObserver
 
 
-def observers(settings: Settings, serving: Serving) -> Mapping[type[Any], Observe]:
-    """The eyes of the functions that run inside `homeostat up`."""
+def observers(
+    settings: Settings, serving: Serving, stream: StreamObserver | None = None
+) -> Mapping[type[Any], Observe]:
+    """The eyes of the functions that run inside `homeostat up`. Who hands in a `stream` closes it."""
+    stream = stream or StreamObserver(Scorer(serving.router, serving.url))
 
     async def batch(event: DataLanded, _: Context, detector: Detector) -> Batch:
         return await asyncio.to_thread(
@@ -35,4 +41,4 @@ def observers(settings: Settings, serving: Serving) -> Mapping[type[Any], Observ
             serving, detector.name, trial.revision.name, prometheus_url=settings.prometheus_url
         )
 
-    return {Batch: batch, CanaryFacts: canary}
+    return {Batch: batch, CanaryFacts: canary, StreamFacts: stream.observe}

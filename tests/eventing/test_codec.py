@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from homeostat.eventing import codec
 from homeostat.eventing.errors import Reject
-from homeostat.eventing.messages import EVENTS, DriftDetected, Event, TrainingRequested
+from homeostat.eventing.messages import EVENTS, DriftDetected, Event, KafkaRecord, TrainingRequested
 from homeostat.eventing.wire import WireEvent
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -46,9 +46,16 @@ def _fields(kind: type[Event]) -> dict[str, Any]:
 
 def _finite(hint: Any) -> Any:
     """JSON has no NaN, and integers beyond 64 bits are nobody's figures."""
+    numbers = st.floats(allow_nan=False, allow_infinity=False)
+    if hint == list[Any]:
+        return st.lists(st.lists(st.none() | numbers, max_size=3), max_size=3)
+    if hint == Mapping[str, Any]:
+        values = st.none() | numbers | st.booleans() | st.text(max_size=5) | st.lists(numbers, max_size=2)
+        return st.dictionaries(st.text(max_size=5), values, max_size=3)
+    if hint == Mapping[str, float]:
+        return st.dictionaries(st.text(max_size=5), numbers, max_size=3)
     if "Any" in str(hint):
         return st.just({}) if "Mapping" in str(hint) else st.none()
-    numbers = st.floats(allow_nan=False, allow_infinity=False)
     with_numbers = {float: numbers, int: st.integers(-(2**53), 2**53)}
     if hint in with_numbers:
         return with_numbers[hint]
@@ -107,6 +114,32 @@ def test_a_figure_that_is_no_number_travels_as_null() -> None:
 def test_kserves_events_name_their_detector_in_their_own_extension() -> None:
     kserve = wire(b"{}", type="org.kubeflow.serving.inference.request", inferenceservicename="pump")
     assert codec.parse(kserve)[1].subject == "pump"
+
+
+def test_a_kafka_record_names_its_detector_in_an_extension_its_subject_being_its_offset() -> None:
+    record = {"type": KafkaRecord.type, "subject": "partition:0#5", "key": "line-3"}
+    assert codec.parse(wire(b"{}", **record))[1].subject == "partition:0#5"
+    where = codec.parse(wire(b"{}", **record, detector="pump"))[1]
+    assert (where.subject, where.key) == ("pump", "line-3")
+
+
+@pytest.mark.parametrize("empty", ["detector", "subject"])
+def test_an_empty_name_of_a_detector_is_none(empty: str) -> None:
+    kserve = wire(b"{}", inferenceservicename="pump", **{empty: ""})
+    assert codec.parse(kserve)[1].subject == "pump"
+
+
+def test_a_kafka_record_is_the_whole_of_what_its_producer_wrote() -> None:
+    written = {"datetime": "2026-03-01 08:00:00", "Current": 1.2, "value": None, "nested": {"a": [1]}}
+    event, _ = codec.parse(wire(orjson.dumps(written), type=KafkaRecord.type))
+    assert event == KafkaRecord(value=written)
+    assert codec.data(event) == written
+
+
+@pytest.mark.parametrize("data", [b"[1.2]", b"1.2", b"{", b"\x00\x01"])
+def test_a_kafka_record_that_is_no_json_object_is_refused(data: bytes) -> None:
+    with pytest.raises(Reject, match="data"):
+        codec.parse(wire(data, type=KafkaRecord.type))
 
 
 def test_an_event_without_correlation_starts_one() -> None:

@@ -38,12 +38,14 @@ def test_messages_are_frozen_and_written_by_name(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", EVENTS)
 def test_types_are_ours_or_a_known_sources(kind: Any) -> None:
-    assert kind.type.startswith(("dev.homeostat.", "org.kubeflow.serving.inference.", "dev.knative.sources."))
+    known = ("org.kubeflow.serving.inference.", "dev.knative.sources.", "dev.knative.kafka.")
+    assert kind.type.startswith(("dev.homeostat.", *known))
 
 
 def test_every_event_that_asks_for_something_wakes_a_function() -> None:
     woken = {kind for one in FUNCTIONS.values() for kind in wakes_on(one)}
     told = {
+        "AnomalyDetected",
         "AlertFired",
         "AlertResolved",
         "CanaryStarted",
@@ -88,6 +90,11 @@ BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
     "Mapping[str, Mapping[str, Any]]": st.dictionaries(TEXT, FIGURES, max_size=2),
     "tuple[str, ...]": st.lists(TEXT, max_size=3).map(tuple),
     "tuple[Gate, ...]": st.lists(GATE, max_size=3).map(tuple),
+    "Mapping[str, Any]": FIGURES,
+    "Mapping[str, float]": st.dictionaries(
+        TEXT, st.floats(allow_nan=False, allow_infinity=False), max_size=3
+    ),
+    "list[Any]": st.lists(st.lists(FIGURE, max_size=2), max_size=2),
     "list[Any] | None": st.none() | st.lists(st.lists(FIGURE, max_size=2), max_size=2),
     "Literal['data', 'hand']": st.sampled_from(["data", "hand"]),
     "Literal['labels', 'injected']": st.sampled_from(["labels", "injected"]),

@@ -13,6 +13,7 @@ from homeostat.functions import FUNCTIONS, observes, wakes_on
 from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detect_drift import DriftFacts
 from homeostat.functions.detector import Batch
+from homeostat.functions.score_stream import StreamFacts
 
 FOLDER = Path(homeostat.eventing.__file__).parent
 TRIGGERS: tuple[Trigger, ...] = tuple(read([FOLDER / "broker.yaml", FOLDER / "triggers.yaml"]).triggers)
@@ -46,6 +47,7 @@ def test_what_a_decision_needs_measured_is_read_from_its_annotation() -> None:
         "plan-retraining": None,
         "judge-candidate": None,
         "roll-out": CanaryFacts,
+        "score-stream": StreamFacts,
     }
 
 

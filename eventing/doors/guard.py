@@ -52,12 +52,12 @@ class Post:
 
     def greet(self, client: tuple[str, int] | None) -> None:
         """Raises Refused when this client comes too often."""
-        if self.clients and (wait := self.clients.take(client_key(client))):
+        if self.clients is not None and (wait := self.clients.take(client_key(client))):
             raise too_often(self.door.name, wait)
 
     def admit(self) -> None:
         """Raises Refused when all who may come in come too often."""
-        if self.crowd and (wait := self.crowd.take("")):
+        if self.crowd is not None and (wait := self.crowd.take("")):
             raise too_often(self.door.name, wait)
 
 

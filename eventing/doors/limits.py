@@ -78,7 +78,8 @@ def client_key(client: tuple[str, int] | None) -> str:
     """Whose bucket it is: an address, or the /64 that one IPv6 host can have all of."""
     if client is None:
         return ""
-    host = client[0]
+    # A proxy's word for its client can be of any length.
+    host = client[0][:64]
     return _network(host) if ":" in host else host
 
 

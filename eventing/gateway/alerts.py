@@ -93,7 +93,7 @@ class Group(Payload):
     groupKey: str = Field(min_length=1)
     receiver: str = Field(min_length=1, max_length=1024)
     truncatedAlerts: int = Field(default=0, ge=0, le=2**53)
-    alerts: Annotated[list[Alert], BeforeValidator(_few), Field(max_length=MAX_ALERTS)]
+    alerts: Annotated[list[Alert], BeforeValidator(_few)]
 
 
 AnyGroup = TypeVar("AnyGroup", bound=Group)

@@ -23,8 +23,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ..batch import decode_all
 from ..messages import DataLanded
-from ..wire import WireEvent, decode
+from ..wire import WireEvent
 from . import alertmanager, grafana
 from .alerts import TRUNCATED
 from .answers import HANDLERS, media, only, read
@@ -99,7 +100,7 @@ class _Gateway:
         if media(request).startswith("application/cloudevents"):
             only(request)
         body = await read(request, self._max_body)
-        events = [decode(request.headers.items(), body)]
+        events = decode_all(request.headers.items(), body)
         await self._hand_over("/events", events)
         return _accepted(len(events), 0)
 

@@ -14,24 +14,22 @@ from starlette.responses import Response
 
 from ..errors import Fault, Reject, shown
 
-_ORIGIN = re.compile(r"[A-Za-z0-9*]([A-Za-z0-9.*-]{0,251}[A-Za-z0-9])?")
-_RATE = re.compile(r"[1-9][0-9]{0,8}")
+ORIGIN = r"^[A-Za-z0-9*]([A-Za-z0-9.*-]{0,251}[A-Za-z0-9])?$"
+RATE = r"^[1-9][0-9]{0,8}$"
+_ORIGIN, _RATE = re.compile(ORIGIN), re.compile(RATE)
 
 
 async def options(request: Request) -> Response:
     """Grant what is asked. Raises Reject when origin or rate are none."""
-    allow = {"allow": "OPTIONS, POST"}
     origin = request.headers.get("webhook-request-origin")
-    if origin is None:
-        return Response(headers=allow)
     rate = request.headers.get("webhook-request-rate")
     wrong = []
-    if not _ORIGIN.fullmatch(origin):
-        wrong.append(
-            Fault("webhook-request-origin", shown(origin), "send a DNS name, such as events.example.com")
-        )
+    if origin is not None and not _ORIGIN.fullmatch(origin):
+        mend = "send a DNS name, such as events.example.com"
+        wrong.append(Fault("webhook-request-origin", shown(origin), mend))
     if rate is not None and not _RATE.fullmatch(rate):
         wrong.append(Fault("webhook-request-rate", shown(rate), "send requests per minute, such as 120"))
     if wrong:
         raise Reject(wrong)
-    return Response(headers=allow | {"webhook-allowed-origin": origin, "webhook-allowed-rate": rate or "*"})
+    granted = {"webhook-allowed-origin": origin, "webhook-allowed-rate": rate or "*"} if origin else {}
+    return Response(headers={"allow": "OPTIONS, POST", **granted})

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from . import alertmanager, grafana
+from .handshake import ORIGIN, RATE
 
 _REF = "#/components/schemas/"
 _JSON = "application/json"
@@ -63,12 +64,8 @@ def _post(name: str, summary: str, body: Mapping[str, Any], parameters: Iterable
 
 def _handshake(name: str, parameters: Iterable[Any] = ()) -> dict[str, Any]:
     asked = [
-        _header(
-            "WebHook-Request-Origin",
-            "The sender's DNS name.",
-            pattern="^[a-z0-9]([a-z0-9.-]{0,60}[a-z0-9])?$",
-        ),
-        _header("WebHook-Request-Rate", "Requests per minute.", pattern="^[1-9][0-9]{0,8}$"),
+        _header("WebHook-Request-Origin", "The sender's DNS name.", pattern=ORIGIN),
+        _header("WebHook-Request-Rate", "Requests per minute.", pattern=RATE),
     ]
     granted = {
         "WebHook-Allowed-Origin": {"description": "The origin that asked.", "schema": _TEXT},
@@ -155,7 +152,8 @@ def _schemas() -> dict[str, Any]:
         found |= schema.pop("$defs")
         found[name] = schema
     fault = _object(("field", "value", "mend"), field=_TEXT, value=_TEXT, mend=_TEXT)
-    some = {"type": "string", "minLength": 1}
+    # An attribute that comes as a number or a truth value is read as its text.
+    some = {"type": ["string", "integer", "boolean"], "minLength": 1}
     return found | {
         "Accepted": _object(("accepted", "unmatched"), accepted=_COUNT, unmatched=_COUNT),
         "Refusal": _object(("error", "faults"), error=_TEXT, faults={"type": "array", "items": fault}),

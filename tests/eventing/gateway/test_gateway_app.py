@@ -260,6 +260,20 @@ def test_any_cloudevent_goes_on_as_it_came(tmp_path: Path) -> None:
     story(tmp_path, told)
 
 
+def test_a_batch_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
+    async def told(here: Place) -> None:
+        batch = {"content-type": "application/cloudevents-batch+json"}
+        good, other = encode_structured(event("1")), encode_structured(event("2"))
+        answer = await here.client.post("/events", headers=batch, content=b"[%s,%s]" % (good, b'{"id":"3"}'))
+        assert answer.status_code == 400
+        assert here.events() == []
+        answer = await here.client.post("/events", headers=batch, content=b"[%s,%s]" % (good, other))
+        assert answer.json() == {"accepted": 2, "unmatched": 0}
+        assert [one.attributes["id"] for one in here.events()] == ["1", "2"]
+
+    story(tmp_path, told)
+
+
 JSON = {"content-type": "application/json"}
 
 

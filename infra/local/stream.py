@@ -56,7 +56,7 @@ class StreamObserver:
         most_answered: int = MAX_ANSWERED,
     ) -> None:
         self._scorer, self._order = scorer, Order(hold)
-        self.kept = kept or Kept()
+        self.kept = Kept() if kept is None else kept
         self._answered: OrderedDict[tuple[str, str], StreamFacts] = OrderedDict()
         self._most_answered = most_answered
         self._asked: dict[tuple[str, str], asyncio.Future[StreamFacts]] = {}
@@ -86,7 +86,9 @@ class StreamObserver:
         if key in self._answered:
             self._count(detector.name, "repeated", samples)
             return self._answered[key]
-        if key not in self._asked:
+        if key in self._asked:
+            self._count(detector.name, "repeated", samples)
+        else:
             self._count(detector.name, "in_order" if in_order else "late", samples)
             self._ask(key, samples, detector)
         # Scored to the end even when this delivery is given up: the next one finds the facts.

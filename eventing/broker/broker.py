@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import sqlite3
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 from prometheus_client import CollectorRegistry
 
+from ..errors import Retry
 from ..wire import WireEvent, check
 from . import cron
+from .courier import Courier
 from .delivery import Deliverer
 from .ingress import Ingress
-from .manifests import Destination, read
-from .metrics import Metrics
-from .senders import App
+from .manifests import Destination, Trigger, read
+from .metrics import Metrics, Standing, TriggerMetrics
+from .retention import Forgetting, Retention
+from .senders import Target
 from .store import BrokerStore
 
-Resolve = Callable[[Destination], "str | App"]
+log = logging.getLogger(__name__)
+
+Resolve = Callable[[Destination], Target]
+LOOK_SECONDS = 0.5
+"""How often the broker looks for what was ordered by hand: pauses, and events wanted once more."""
 
 
 class Broker:
@@ -36,6 +46,7 @@ class Broker:
         *,
         schedules: Mapping[str, str] | None = None,
         max_body: int = 1024 * 1024,
+        retention: Retention | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
         self._manifests = read(manifests)
@@ -46,12 +57,21 @@ class Broker:
         for ping in self._pings:
             cron.check(ping)
         self._resolve = resolve
-        self._metrics = Metrics(self.registry)
+        self._metrics = Metrics(self.registry, self.standing)
         self._store = BrokerStore(path)
+        self._forgetting = Forgetting(retention or Retention(), self._store, self._done)
         self._deliverers: list[Deliverer] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._client: httpx.AsyncClient | None = None
         self.app = Ingress(self._manifests.brokers, self._take, max_body)
+
+    def standing(self) -> Standing:
+        """What was taken since the start, and how far each trigger is behind."""
+        lag = {one.trigger.name: self._store.last - one.cursor for one in self._deliverers}
+        return Standing(self._store.accepted, self._store.duplicates, lag)
+
+    def _done(self) -> int:
+        return min((one.cursor for one in self._deliverers), default=self._store.last)
 
     async def accept(self, events: Sequence[WireEvent]) -> None:
         """Take events; they are on disk when this returns. Duplicates are taken and forgotten.
@@ -63,9 +83,9 @@ class Broker:
         await self._take(events)
 
     async def _take(self, events: Sequence[WireEvent]) -> None:
-        new = await self._store.append(events)
-        self._metrics.accepted.inc(new)
-        self._metrics.duplicates.inc(len(events) - new)
+        if self._forgetting.full:
+            raise Retry("the broker's file is as large as it may be, and all of it is undelivered", after=30)
+        await self._store.append(events)
 
     async def start(self) -> None:
         """Deliver, tick, and open the door."""
@@ -77,21 +97,39 @@ class Broker:
             # A proxy for the outer world has no way to a subscriber on this machine.
             mounts={"all://127.0.0.1": None, "all://localhost": None},
         )
-        for trigger in self._manifests.triggers:
-            sink = trigger.delivery.dead_letter_sink
-            deliverer = Deliverer(
-                trigger,
-                self._resolve(trigger.subscriber),
-                self._resolve(sink) if sink else None,
-                self._store,
-                self._take,
-                self._client,
-                self._metrics,
-            )
+        self._deliverers = [self._deliverer(one, self._client) for one in self._manifests.triggers]
+        for deliverer in self._deliverers:
             deliverer.start()
-            self._deliverers.append(deliverer)
-        self._tasks = [asyncio.create_task(cron.run(ping, self.accept)) for ping in self._pings]
+        steady: list[Coroutine[Any, Any, None]] = [cron.run(ping, self.accept) for ping in self._pings]
+        steady += [self._look(), self._forgetting.run()]
+        self._tasks = [asyncio.create_task(one) for one in steady]
         self.app.open = True
+
+    def _deliverer(self, trigger: Trigger, client: httpx.AsyncClient) -> Deliverer:
+        sink = trigger.delivery.dead_letter_sink
+        courier = Courier(
+            trigger,
+            self._resolve(trigger.subscriber),
+            self._resolve(sink) if sink else None,
+            self._store,
+            self._take,
+            client,
+            TriggerMetrics(self._metrics, trigger.name),
+        )
+        return Deliverer(courier, self._store)
+
+    async def _look(self) -> None:
+        """What people order lies in the file (see `control`), so that it holds across restarts."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                wanted, paused = self._store.log.wanted_again(), self._store.log.paused()
+            except sqlite3.Error as error:
+                log.warning("the broker's file cannot be read: %s", error)
+                continue
+            for one in self._deliverers:
+                one.pause(one.trigger.name in paused)
+                one.again(wanted.get(one.trigger.name, ()))
 
     async def stop(self, drain_seconds: float = 10.0) -> None:
         """Take no more events, finish what is on its way, write everything down."""

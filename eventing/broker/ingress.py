@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from ..errors import Fault, Reject, Retry, shown
-from ..wire import WireEvent, decode
+from ..wire import WireEvent, decode_raw
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -16,6 +16,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Accept = Callable[[Sequence[WireEvent]], Awaitable[None]]
 
+_ACCEPTED = {"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"0")]}
+_NOTHING = {"type": "http.response.body", "body": b""}
 _JSON = (b"content-type", b"application/json")
 
 
@@ -43,8 +45,7 @@ class Ingress:
         try:
             self._check(scope)
             body = await self._body(scope, receive)
-            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-            await self._accept([decode(headers, body)])
+            await self._accept([decode_raw(scope["headers"], body)])
         except Reject as rejected:
             await _answer(send, 400, rejected.faults)
         except Retry as retry:
@@ -55,8 +56,8 @@ class Ingress:
         except ConnectionResetError:
             return  # the sender went away before its event was complete
         else:
-            await send({"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"0")]})
-            await send({"type": "http.response.body", "body": b""})
+            await send(_ACCEPTED)
+            await send(_NOTHING)
 
     def _check(self, scope: Scope) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -71,12 +72,17 @@ class Ingress:
             raise Answered(503, [fault], (b"retry-after", b"1"))
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            whole: bytes = message.get("body", b"")
+            if len(whole) > self._max_body:
+                raise self._too_large(str(len(whole)))
+            return whole
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._max_body:
             raise self._too_large(length.decode())
         body = bytearray()
         while True:
-            message = await receive()
             if message["type"] == "http.disconnect":
                 raise ConnectionResetError
             body += message.get("body", b"")
@@ -84,6 +90,7 @@ class Ingress:
                 raise self._too_large(f"over {self._max_body}")
             if not message.get("more_body"):
                 return bytes(body)
+            message = await receive()
 
     def _too_large(self, size: str) -> Answered:
         mend = f"send at most {self._max_body} bytes; put large data into storage and send its address"

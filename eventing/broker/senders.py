@@ -15,6 +15,8 @@ MAX_ANSWER = 1024 * 1024
 """A longer answer is cut: whatever it is, it is no event of ours."""
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
+Target = str | App
+"""A subscriber's URL, or the ASGI app itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Answer:
         return next((value for key, value in self.headers if key.lower() == name), "")
 
 
-async def send(target: str | App, event: WireEvent, client: httpx.AsyncClient) -> Answer:
+async def send(target: Target, event: WireEvent, client: httpx.AsyncClient) -> Answer:
     """Deliver once, without a time limit of its own. Never raises for what a subscriber does."""
     headers, body = encode(event)
     headers.append(("prefer", "reply"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ class Subscriber:
 
     def __init__(self, answer: Callable[[str, int], int] = lambda *_: 202) -> None:
         self.got: list[str] = []
+        self._times: Counter[str] = Counter()
         self.headers: list[dict[bytes, bytes]] = []
         self.reply: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
         self.extra: list[tuple[bytes, bytes]] = []
@@ -34,7 +36,8 @@ class Subscriber:
         await receive()
         headers = dict(scope["headers"])
         identity = headers[b"ce-id"].decode()
-        before = self.got.count(identity)
+        before = self._times[identity]
+        self._times[identity] += 1
         self.got.append(identity)
         self.headers.append(headers)
         await asyncio.sleep(self.hang)

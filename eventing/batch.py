@@ -24,7 +24,7 @@ def decode_all(headers: Sequence[tuple[str, str]], body: bytes) -> list[WireEven
     try:
         return [decode(headers, body)]
     except Reject:
-        # Asked only now, for nearly every message is no batch; of one, decode() reads nothing but this header.
+        # Asked only now, for nearly every message is no batch; of one, decode() reads just this header.
         content_type = {name.lower(): value for name, value in headers}.get("content-type", "")
         # A prefix, in any case of letters: so the binding tells the modes apart (§3).
         if not content_type.lower().startswith("application/cloudevents-batch"):

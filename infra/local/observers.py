@@ -22,11 +22,16 @@ from .settings import Settings
 from .stream import StreamObserver
 
 
+def stream_of(serving: Serving) -> StreamObserver:
+    """The stream's eyes; its rows are counted where the router's requests are."""
+    return StreamObserver(Scorer(serving.router, serving.url), registry=serving.router.registry)
+
+
 def observers(
     settings: Settings, serving: Serving, stream: StreamObserver | None = None
 ) -> Mapping[type[Any], Observe]:
     """The eyes of the functions that run inside `homeostat up`. Who hands in a `stream` closes it."""
-    stream = stream or StreamObserver(Scorer(serving.router, serving.url))
+    stream = stream or stream_of(serving)
 
     async def batch(event: DataLanded, _: Context, detector: Detector) -> Batch:
         return await asyncio.to_thread(

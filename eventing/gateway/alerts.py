@@ -67,6 +67,11 @@ def _some(value: Any) -> Any:
     return {} if value is None else value
 
 
+def _whole(value: Any) -> Any:
+    """JSON knows one kind of number, and 3.0 is 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _few(value: Any) -> Any:
     if isinstance(value, list) and len(value) > MAX_ALERTS:
         raise ValueError(f"{len(value)} alerts are too many; set max_alerts to {MAX_ALERTS} or fewer")
@@ -74,6 +79,7 @@ def _few(value: Any) -> Any:
 
 
 Instant = Annotated[str, AfterValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
+Whole = Annotated[int, Field(ge=0, le=2**53), BeforeValidator(_whole)]
 Pairs = Annotated[dict[str, str], BeforeValidator(_some, json_schema_input_type=dict[str, str] | None)]
 
 
@@ -92,7 +98,7 @@ class Group(Payload):
 
     groupKey: str = Field(min_length=1)
     receiver: str = Field(min_length=1, max_length=1024)
-    truncatedAlerts: int = Field(default=0, ge=0, le=2**53)
+    truncatedAlerts: Whole = 0
     alerts: Annotated[list[Alert], BeforeValidator(_few)]
 
 

@@ -12,15 +12,13 @@ from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import quote
 
-from pydantic import Field
-
 from . import alerts
 from .translated import Translated
 
 
 class Delivery(alerts.Group):
     version: Literal["1"]
-    orgId: int = Field(default=1, ge=0)
+    orgId: alerts.Whole = 1
 
 
 def translate(headers: Mapping[str, str], body: bytes) -> list[Translated]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from ..batch import decode_all
 from ..errors import Fault, Reject, Retry, shown
 from ..wire import WireEvent, decode_raw
 
@@ -45,7 +46,7 @@ class Ingress:
         try:
             self._check(scope)
             body = await self._body(scope, receive)
-            await self._accept([decode_raw(scope["headers"], body)])
+            await self._accept(_events(scope["headers"], body))
         except Reject as rejected:
             await _answer(send, 400, rejected.faults)
         except Retry as retry:
@@ -65,7 +66,7 @@ class Ingress:
             mend = f"brokers here: {', '.join(sorted(self._paths))}"
             raise Answered(404, [Fault("path", shown(path), mend)])
         if scope["method"] != "POST":
-            fault = Fault("method", shown(scope["method"]), "POST one CloudEvent")
+            fault = Fault("method", shown(scope["method"]), "POST one CloudEvent, or a batch")
             raise Answered(405, [fault], (b"allow", b"POST"))
         if not self.open:
             fault = Fault("broker", "not taking events", "it starts or stops; try again")
@@ -95,6 +96,17 @@ class Ingress:
     def _too_large(self, size: str) -> Answered:
         mend = f"send at most {self._max_body} bytes; put large data into storage and send its address"
         return Answered(413, [Fault("body", f"{size} bytes", mend)])
+
+
+def _events(headers: Sequence[tuple[bytes, bytes]], body: bytes) -> list[WireEvent]:
+    """One event, or a batch. Raises Reject."""
+    try:
+        return [decode_raw(headers, body)]
+    except Reject:
+        # Asked only now, for nearly every message is no batch.
+        if not dict(headers).get(b"content-type", b"").lower().startswith(b"application/cloudevents-batch"):
+            raise
+    return decode_all([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers], body)
 
 
 async def _answer(send: Send, status: int, faults: Sequence[Fault], *headers: tuple[bytes, bytes]) -> None:

@@ -11,9 +11,10 @@ import httpx
 import pytest
 import uvicorn
 
+from homeostat.eventing.batch import BATCHED, encode_batch
 from homeostat.eventing.broker import Broker
 from homeostat.eventing.broker.log import EventLog
-from homeostat.eventing.wire import STRUCTURED, encode, encode_structured
+from homeostat.eventing.wire import STRUCTURED, WireEvent, encode, encode_structured
 from tests.eventing.brokers import Subscriber, event, running, until
 
 HEADERS = {"ce-id": "1", "ce-source": "/s", "ce-type": "t", "ce-specversion": "1.0"}
@@ -52,6 +53,24 @@ def test_structured_mode_is_taken_too(tmp_path: Path) -> None:
             answer = await client.post("/homeostat/default", headers=headers, content=body)
             assert answer.status_code == 202
             assert EventLog(tmp_path / "broker.db").events()[0].event.attributes["subject"] == "pump"
+
+    asyncio.run(story())
+
+
+def test_a_batch_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running(tmp_path, Subscriber()) as broker, served(broker) as client:
+            headers = {"content-type": BATCHED}
+            whole = encode_batch([event("1", "pump"), event("2", "pump")])
+            answer = await client.post("/homeostat/default", headers=headers, content=whole)
+            assert answer.status_code == 202
+            broken = encode_batch([event("3"), WireEvent({"id": "4", "specversion": "1.0", "type": "t"})])
+            answer = await client.post("/homeostat/default", headers=headers, content=broken)
+            assert (answer.status_code, answer.json()["faults"][0]["field"]) == (400, "batch[1].source")
+            assert [one.event.attributes["id"] for one in EventLog(tmp_path / "broker.db").events()] == [
+                "1",
+                "2",
+            ]
 
     asyncio.run(story())
 

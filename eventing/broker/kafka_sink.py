@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from typing import Any
@@ -47,7 +48,6 @@ class KafkaSink:
             "client.id": f"homeostat-{topic.name}",
         }
         self._producer: Any = None
-        self._retired: list[Any] = []
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -64,15 +64,14 @@ class KafkaSink:
                 log.debug("KafkaSink %s: answered too late", self.topic.name)
 
         headers, key, value = self._encode(event)
-        producer = self._open()
         try:
-            producer.produce(self.topic.topic, value=value, key=key, headers=headers, on_delivery=deliver)
+            self._open().produce(self.topic.topic, value=value, key=key, headers=headers, on_delivery=deliver)
         except BufferError:
             return Answer(None, [], b"the queue of records on their way to Kafka is full")
         except self._kafka.KafkaException as refused:
-            return self._failed(producer, refused.args[0])
+            return self._failed(refused.args[0])
         error = await written
-        return Answer(202, [], b"") if error is None else self._failed(producer, error)
+        return Answer(202, [], b"") if error is None else self._failed(error)
 
     async def close(self, seconds: float = 5.0) -> None:
         """Give what is on its way some time."""
@@ -93,18 +92,24 @@ class KafkaSink:
     def _poll(self) -> None:
         """Librdkafka answers whoever polls."""
         while not self._closed.is_set():
-            while self._retired:
-                self._retired.pop().flush(POLL_SECONDS)
-            if (producer := self._producer) is not None:
-                producer.poll(POLL_SECONDS)
-            else:
+            if (producer := self._producer) is None:
                 self._closed.wait(POLL_SECONDS)
+                continue
+            try:
+                producer.poll(POLL_SECONDS)
+            except self._kafka.KafkaException as error:
+                log.warning("KafkaSink %s: %s", self.topic.name, error)
+                self._replace(producer)
 
-    def _failed(self, producer: Any, error: Any) -> Answer:
-        if error.fatal() and self._producer is producer:
-            # An idempotent producer that has lost its place writes no more; the next event gets a new one.
-            self._producer = None
-            self._retired.append(producer)
+    def _replace(self, producer: Any) -> None:
+        """An idempotent producer that has lost its place writes no more, and is silent about what is left."""
+        self._producer = None
+        producer.purge()
+        while len(producer):
+            with contextlib.suppress(self._kafka.KafkaException):
+                producer.flush(POLL_SECONDS)
+
+    def _failed(self, error: Any) -> Answer:
         large = error.code() == self._kafka.KafkaError.MSG_SIZE_TOO_LARGE
         return Answer(413 if large else None, [], f"Kafka: {error}".encode())
 

@@ -20,8 +20,8 @@ import confluent_kafka
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 _FOLDER = Path(confluent_kafka.__file__).parent.parent / "confluent_kafka.libs"
-OFFSET_COMMIT = 8
-"""The request's number in Kafka's protocol."""
+PRODUCE, OFFSET_COMMIT = 0, 8
+"""Numbers of requests in Kafka's protocol."""
 _PRODUCER = 0
 
 

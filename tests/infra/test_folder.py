@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 
 from homeostat.eventing.errors import Retry
 from homeostat.eventing.wire import WireEvent
 from homeostat.infra.local.files import fact
 from homeostat.infra.local.folder import Folder
 
-SETTLE = 0.4
+SETTLE = 0.2
 
 
 def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -54,18 +53,25 @@ class Broker:
     def names(self) -> list[str]:
         return [Path(one["uri"]).name for one in self.landed]
 
-    async def have(self, count: int, within: float = 8.0) -> None:
-        async with asyncio.timeout(within):
-            while len(self.events) < count:  # noqa: ASYNC110 - what is tested has no event to wait for
-                await asyncio.sleep(0.02)
+    async def have(self, count: int) -> None:
+        await until(lambda: len(self.events) >= count)
+
+
+async def until(true: Callable[[], object], within: float = 10.0) -> None:
+    async with asyncio.timeout(within):
+        while not true():  # noqa: ASYNC110 - what is tested has no event to wait for
+            await asyncio.sleep(0.02)
 
 
 @contextlib.asynccontextmanager
-async def watching(detectors: dict[str, str], broker: Broker) -> AsyncIterator[None]:
-    task = asyncio.create_task(Folder(lambda: detectors, broker.accept, settle=SETTLE).run())
-    await asyncio.sleep(0.4)
+async def watching(
+    detectors: dict[str, str], broker: Broker, settle: float = SETTLE
+) -> AsyncIterator[Folder]:
+    folder = Folder(lambda: detectors, broker.accept, settle=settle)
+    task = asyncio.create_task(folder.run())
+    await until(lambda: folder._surveyed)
     try:
-        yield
+        yield folder
         assert not task.done(), task.exception()
     finally:
         task.cancel()
@@ -101,30 +107,27 @@ async def test_a_file_is_announced_once_with_size_digest_and_detector(tmp_path: 
 @in_loop
 async def test_a_growing_file_waits_until_it_stands(tmp_path: Path) -> None:
     broker = Broker()
-    async with watching({"pump": str(tmp_path)}, broker):
+    async with watching({"pump": str(tmp_path)}, broker, settle=1.0):
         with (tmp_path / "a.csv").open("wb", buffering=0) as file:
-            for _ in range(12):
+            for _ in range(8):
                 file.write(b"x" * 1000)
-                await asyncio.sleep(SETTLE / 3)
+                await asyncio.sleep(0.2)
                 assert broker.events == []
         await broker.have(1)
         await quiet()
-    assert [one["size"] for one in broker.landed] == [12_000]
+    assert [one["size"] for one in broker.landed] == [8000]
 
 
 @in_loop
 async def test_a_file_renamed_into_place_counts_at_once(tmp_path: Path) -> None:
     broker = Broker()
-    task = asyncio.create_task(Folder(lambda: {"pump": str(tmp_path)}, broker.accept, settle=60).run())
-    await asyncio.sleep(1.5)
-    (tmp_path / "a.csv.part").write_bytes(b"x\n1\n")
-    await asyncio.sleep(1.5)
-    (tmp_path / "slow.csv").write_bytes(b"x\n1\n")
-    (tmp_path / "a.csv.part").rename(tmp_path / "a.csv")
-    await broker.have(1)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    async with watching({"pump": str(tmp_path)}, broker, settle=60) as folder:
+        (tmp_path / "a.csv.part").write_bytes(b"x\n1\n")
+        await until(lambda: folder._arriving)
+        (tmp_path / "slow.csv").write_bytes(b"x\n1\n")
+        (tmp_path / "a.csv.part").rename(tmp_path / "a.csv")
+        await broker.have(1)
+        await until(lambda: folder._pending)
     assert broker.names == ["a.csv"]
 
 

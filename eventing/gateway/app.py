@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..batch import decode_all
-from ..messages import DataLanded
+from ..messages import AlertFired, AlertResolved, DataLanded
 from ..wire import WireEvent
 from . import alertmanager, grafana
 from .alerts import TRUNCATED
@@ -89,8 +89,7 @@ class _Gateway:
                 events.append(event(fact, subject, request.headers.get("traceparent")))
         await self._hand_over(door, events)
         # Only now: a sender that was told to come again would be counted twice.
-        for fact in unmatched:
-            self.unmatched.add(door, fact)
+        self.unmatched.add(door, unmatched)
         self._metrics.unmatched.labels(door).inc(len(unmatched))
         self._metrics.truncated.labels(door).inc(_truncated(facts))
         return _accepted(len(events), len(unmatched))
@@ -155,8 +154,8 @@ def _post_or_ask(take: Handler) -> Handler:
 
 def _truncated(facts: Sequence[Translated]) -> int:
     """How many alerts the group's sender left out; each of its events says it."""
-    told = [] if not facts or isinstance(facts[0].message, DataLanded) else [facts[0].message.annotations]
-    return sum(int(annotations.get(TRUNCATED, "0")) for annotations in told)
+    first = facts[0].message if facts else None
+    return int(first.annotations.get(TRUNCATED, "0")) if isinstance(first, (AlertFired, AlertResolved)) else 0
 
 
 def _accepted(accepted: int, unmatched: int) -> Response:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,19 +36,24 @@ class Unmatched:
         self._last: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._bytes = 0
 
-    def add(self, door: str, fact: Translated) -> None:
-        emitted = not isinstance(fact.message, DataLanded)
-        self.counts["alerts" if emitted else "data"] += 1
-        if not emitted:
+    def add(self, door: str, facts: Sequence[Translated]) -> None:
+        objects = [fact.message.uri for fact in facts if isinstance(fact.message, DataLanded)]
+        self.counts["data"] += len(objects)
+        self.counts["alerts"] += len(facts) - len(objects)
+        if objects:
             # The log outlives this process, and the list does not.
-            log.warning("%s: no Detector's data.uri covers %s", door, shown(data(fact.message), 500))
+            log.warning("%s: no data.uri covers %d objects: %s", door, len(objects), shown(objects, 500))
+        for fact in facts:
+            self._add(door, fact)
+
+    def _add(self, door: str, fact: Translated) -> None:
         self._keep(
             (fact.source, fact.id),
             orjson.dumps(
                 {
                     "door": door,
                     "received": datetime.now(UTC).isoformat(),
-                    "emitted": emitted,
+                    "emitted": not isinstance(fact.message, DataLanded),
                     "type": fact.message.type,
                     "id": fact.id,
                     "source": fact.source,

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from homeostat.eventing import codec
 from homeostat.eventing.broker import Broker
@@ -412,3 +414,22 @@ def test_event_grids_own_validation_is_answered(tmp_path: Path) -> None:
         assert here.events() == []
 
     story(tmp_path, told)
+
+
+def test_mounted_it_is_the_same_and_its_document_says_where_it_is() -> None:
+    async def told(client: httpx.AsyncClient) -> None:
+        group = payloads.alertmanager()
+        assert (await client.post("/gateway/alertmanager", json=group)).status_code == 503
+        assert (await client.get("/gateway/alertmanager")).status_code == 405
+        described = (await client.get("/gateway/openapi.json")).json()
+        assert described["servers"] == [{"url": "/gateway"}]
+        assert {"/alertmanager", "/grafana", "/events", "/storage/s3", "/unmatched"} <= set(
+            described["paths"]
+        )
+
+    async def whole() -> None:
+        app = Starlette(routes=[Mount("/gateway", gateway(_nowhere, MATCH, max_body=MAX_BODY))])
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://h") as client:
+            await told(client)
+
+    asyncio.run(whole())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,38 +24,39 @@ from tests.eventing.brokers import Subscriber, running
 from tests.scenarios.alertmanagers import Alertmanager
 
 
-class Served:
-    """A gateway at `url`, before an embedded broker whose events `events()` reads from disk."""
+@dataclass(frozen=True)
+class Door:
+    """A gateway's address, and the events of a type that the broker behind it has on disk."""
 
-    def __init__(self, folder: Path) -> None:
-        self.url = ""
-        self._folder = folder
-        self._server: uvicorn.Server | None = None
+    url: str
+    events: Callable[[str], Sequence[WireEvent]]
 
-    @contextlib.contextmanager
-    def up(self) -> Iterator[Served]:
-        thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
-        thread.start()
-        try:
-            waited_for(lambda: self._server and self._server.started, "the gateway")
-            assert self._server
-            self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
-            yield self
-        finally:
-            assert self._server
-            self._server.should_exit = True
-            thread.join(20)
 
-    async def _serve(self) -> None:
-        async with running(self._folder, Subscriber()) as broker:
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    """A gateway that uvicorn serves before an embedded broker."""
+    server: list[uvicorn.Server] = []
+
+    async def serve() -> None:
+        async with running(tmp_path, Subscriber()) as broker:
             app = gateway(broker.accept, Matcher({}), max_body=1024 * 1024)
-            config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off")
-            self._server = uvicorn.Server(config)
-            await self._server.serve()
+            server.append(uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off")))
+            await server[0].serve()
 
-    def events(self, kind: str) -> list[WireEvent]:
-        events = (one.event for one in EventLog(self._folder / "broker.db").events())
-        return [one for one in events if one.attributes["type"] == kind]
+    def events(kind: str) -> list[WireEvent]:
+        found = (one.event for one in EventLog(tmp_path / "broker.db").events())
+        return [one for one in found if one.attributes["type"] == kind]
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        waited_for(lambda: server and server[0].started, "the gateway")
+        port = server[0].servers[0].sockets[0].getsockname()[1]
+        yield Door(f"http://127.0.0.1:{port}", events)
+    finally:
+        for one in server:
+            one.should_exit = True
+        thread.join(20)
 
 
 def waited_for(true: Callable[[], Any], what: str, seconds: float = 30) -> None:
@@ -75,14 +76,8 @@ def alert(started: datetime, ends: datetime, **labels: str) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    with Served(tmp_path).up() as here:
-        yield here
-
-
-def test_a_group_that_fires_and_ends_is_told_once_by_two_peers(served: Served, tmp_path: Path) -> None:
-    webhook = f"{served.url}/alertmanager"
+def test_a_group_that_fires_and_ends_is_told_once_by_two_peers(door: Door, tmp_path: Path) -> None:
+    webhook = f"{door.url}/alertmanager"
     started = datetime.now(UTC)
     with (
         Alertmanager(tmp_path / "one", webhook).running() as one,
@@ -97,18 +92,18 @@ def test_a_group_that_fires_and_ends_is_told_once_by_two_peers(served: Served, t
         def told(kind: str, notifications: int) -> bool:
             """By both, so that what the second tells is there too, if it counts."""
             sent = min(one.sent(), two.sent()) >= notifications
-            return sent and len(served.events(kind)) >= 3
+            return sent and len(door.events(kind)) >= 3
 
         tell(started + timedelta(hours=1))
         waited_for(lambda: told(AlertFired.type, 1), "both to tell that it fires")
-        fired = [codec.parse(event) for event in served.events(AlertFired.type)]
+        fired = [codec.parse(event) for event in door.events(AlertFired.type)]
         assert sorted(str(context.subject) for _, context in fired) == ["None", "press", "pump"]
 
         before = max(one.sent(), two.sent())
         tell(datetime.now(UTC))
         waited_for(lambda: told(AlertResolved.type, before + 1), "both to tell that it ended")
-        resolved = [codec.parse(event) for event in served.events(AlertResolved.type)]
-        assert len(served.events(AlertFired.type)) == len(resolved) == 3
+        resolved = [codec.parse(event) for event in door.events(AlertResolved.type)]
+        assert len(door.events(AlertFired.type)) == len(resolved) == 3
         assert _prints(message for message, _ in fired) == _prints(message for message, _ in resolved)
 
 

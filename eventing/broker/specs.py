@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from ..durations import parse_duration
 from ..errors import Fault, shown
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _EXTENSION = re.compile(r"[a-z0-9]+")
 _CORE = frozenset({"id", "source", "specversion", "type", "datacontenttype", "dataschema", "subject", "time"})
 _POLICIES = ("exponential", "linear")
@@ -174,4 +175,6 @@ def extensions(where: str, value: object, faults: list[Fault]) -> Mapping[str, s
             faults.append(Fault(place, shown(name), mend))
         if not isinstance(text, str):
             faults.append(Fault(place, shown(text), 'write text, in quotes if need be: "1"'))
+        elif _CONTROL.search(text):
+            faults.append(Fault(place, shown(text), "an attribute takes no control characters"))
     return {str(name): str(text) for name, text in found.items()}

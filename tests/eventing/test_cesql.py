@@ -234,6 +234,17 @@ def test_attributes_of_other_types_are_their_text() -> None:
     assert value("EXISTS x", x=None) == (True, None)
 
 
+def test_what_every_event_has_exists() -> None:
+    for name in ("id", "source", "specversion", "type"):
+        assert compile(f"EXISTS {name}").evaluate({}) == (True, None)
+
+
+def test_an_error_keeps_nothing_of_the_evaluation_alive() -> None:
+    _, error = compile("missing = 1").evaluate(EVENT)
+    assert error is not None
+    assert error.__traceback__ is None
+
+
 def test_the_right_side_is_left_alone_once_the_left_decides() -> None:
     assert value("FALSE AND missing") == (False, None)
     assert value("TRUE OR missing") == (True, None)

@@ -49,6 +49,7 @@ EXISTS = "EXISTS subject AND subject LIKE 'pu%'"
         ([{"cesql": "NOT absent = 'x'"}], False),
         ([{"not": {"cesql": "absent = 'x'"}}], True),
         ([{"cesql": "1 = 1 / 0"}], False),
+        ([{"cesql": "NOT 10"}], False),  # its value is true, but an error stands beside it
         ([{"any": [{"cesql": "absent"}, {"cesql": "hops < 10"}]}], True),
         ([{"cesql": "hops < 10"}, {"exact": {"subject": "fan"}}], False),
     ],

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from ..durations import parse_duration
 from ..errors import Fault, Reject
+from .door import DOORS
 from .watched import Watched
 
 SCHEMES = {"hub": (b"x-hub-signature-256", b"sha256="), "grafana": (b"x-grafana-alerting-signature", b"")}
@@ -30,6 +31,12 @@ _TIME = re.compile(rb"\d{1,12}")
 
 Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 Seconds = Annotated[float, BeforeValidator(lambda value: parse_duration(value).total_seconds()), Field(gt=0)]
+
+
+def _a_door(name: str) -> str:
+    if name not in DOORS:
+        raise ValueError(f"the doors are {', '.join(DOORS)}")
+    return name
 
 
 class Signing(BaseModel):
@@ -49,7 +56,7 @@ class SigningFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
-    doors: Mapping[str, Signing] = Field(default_factory=dict)
+    doors: Mapping[Annotated[str, AfterValidator(_a_door)], Signing] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ import orjson
 from cloudevents.conversion import to_binary
 from cloudevents.http import CloudEvent
 
+from homeostat.eventing.doors.calling import authorization, trust
 from homeostat.eventing.errors import Fault, Reject, shown
 from homeostat.eventing.messages import DataLanded
 
@@ -25,14 +27,40 @@ from .store import Store
 SOURCE = "/homeostat/cli"
 
 
-def sink(settings: Settings) -> str:
-    """The running home's ingress. Raises Reject when no home runs on this state."""
-    address = settings.state / "home.json"
+@dataclass(frozen=True, slots=True)
+class Home:
+    """How a running home is reached."""
+
+    sink: str
+    token: str | None
+    certificate: Path | None
+
+
+def home(settings: Settings) -> Home:
+    """The running home. `HOMEOSTAT_TOKEN` comes before the token that the home left for its own user.
+
+    Raises Reject when no home runs on this state.
+    """
+    own = settings.token or settings.broker_token
     try:
-        return str(orjson.loads(address.read_bytes())["sink"])
+        address = orjson.loads(settings.address_file.read_bytes())
+        left, certificate = address.get("token"), address.get("certificate")
+        return Home(
+            sink=str(address["sink"]),
+            token=own.get_secret_value() if own else left,
+            certificate=settings.tls_cert or (Path(certificate) if certificate else None),
+        )
     except FileNotFoundError:
         mend = "no home has run here; start one with `homeostat up` or give its --state"
         raise Reject(Fault("--state", shown(str(settings.state)), mend)) from None
+    except PermissionError:
+        mend = "another user's home: set HOMEOSTAT_TOKEN to a token of its broker's door, and HOMEOSTAT_PORT"
+        if own is None:
+            raise Reject(Fault("--state", shown(str(settings.state)), mend)) from None
+        return Home(settings.sink, own.get_secret_value(), settings.tls_cert)
+    except (orjson.JSONDecodeError, AttributeError, KeyError):
+        mend = "damaged; start the home again, it writes the file anew"
+        raise Reject(Fault("home", shown(str(settings.address_file)), mend)) from None
 
 
 def post(
@@ -43,12 +71,21 @@ def post(
     attributes |= {"datacontenttype": "application/json"}
     attributes |= {"causationid": cause} if cause else {}
     headers, body = to_binary(CloudEvent(attributes, data))
-    url = sink(settings)
+    reached = home(settings)
     try:
-        answer = httpx.post(url, headers=headers, content=body, timeout=30)
-    except httpx.TransportError as error:
+        answer = httpx.post(
+            reached.sink,
+            headers={**headers, **authorization(reached.token)},
+            content=body,
+            timeout=30,
+            verify=trust(reached.certificate),
+        )
+    except (httpx.TransportError, OSError) as error:
         mend = f"does not answer ({error}); start it with `homeostat up`"
-        raise Reject(Fault("home", shown(url), mend)) from None
+        raise Reject(Fault("home", shown(reached.sink), mend)) from None
+    if answer.status_code in (401, 403):
+        mend = "set HOMEOSTAT_TOKEN to what `homeostat tokens create broker` shows"
+        raise Reject(Fault("token", "not accepted" if reached.token else "missing", mend))
     if answer.status_code != 202:
         raise Reject(Fault("event", shown(type), f"the broker refused it: {answer.text}"))
     return attributes["id"]

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import httpx
 
 from homeostat.eventing.codec import Context
+from homeostat.eventing.doors.calling import authorization, trust
 from homeostat.eventing.errors import Retry
 from homeostat.eventing.messages import InferenceRequest
 from homeostat.eventing.wire import WireEvent, encode
@@ -38,14 +40,20 @@ def function_host() -> Host:
 
     return Host(
         detectors=Store(settings.detectors_db),
-        emit=poster(settings.sink),
+        emit=poster(settings.sink, _token(settings), settings.tls_cert),
         observers={DriftFacts: drift},
     )
 
 
-def poster(sink: str) -> Emit:
-    """Post events to a broker's ingress. Raises Retry when it does not take them."""
-    client = httpx.AsyncClient(timeout=30)
+def _token(settings: Settings) -> str | None:
+    given = settings.broker_token or settings.token
+    return given.get_secret_value() if given else None
+
+
+def poster(sink: str, token: str | None = None, certificate: Path | None = None) -> Emit:
+    """Post events to a broker's ingress, with a token where its door asks for one, and trusting only the
+    home's own certificate where it has one. Raises Retry when it does not take them."""
+    client = httpx.AsyncClient(timeout=30, headers=authorization(token), verify=trust(certificate))
 
     async def post(events: Sequence[WireEvent]) -> None:
         for event in events:

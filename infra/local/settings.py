@@ -6,22 +6,62 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from homeostat.eventing.doors import DOORS, is_loopback
 
-def _loopback(host: str) -> str:
-    if host == "localhost" or ip_address(host).is_loopback:
-        return host
-    raise ValueError("only loopback is served for now: use 127.0.0.1 and an authenticating proxy in front")
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
+"""Where one's own machine is called, when every address of it listens."""
+
+
+GUARDED = False
+"""Whether the home's app stands behind its doors (`doors.guarded`). Until it does, only loopback is served:
+tokens that nobody asks for protect nothing."""
+
+
+def _address(host: str) -> str:
+    try:
+        address = host if host == "localhost" else str(ip_address(host))
+    except ValueError:
+        raise ValueError("give an IP address to listen at, or localhost") from None
+    if not GUARDED and not is_loopback(address):
+        raise ValueError(
+            "only loopback is served for now: use 127.0.0.1 and an authenticating proxy in front"
+        )
+    return address
+
+
+def _of_doors(rates: dict[str, float]) -> dict[str, float]:
+    if unknown := sorted(set(rates) - set(DOORS)):
+        raise ValueError(f"there is no door {', '.join(unknown)}; the doors are {', '.join(DOORS)}")
+    if any(not 0 <= rate < 1e9 for rate in rates.values()):
+        raise ValueError("give requests a second, 0 for no limit")
+    return rates
 
 
 class Settings(BaseSettings):
+    """`host` may be any address here; whether the home may listen there is `doors.may_start`'s to say.
+
+    `rates` are requests a second of one client at a door (0: no limit), such as
+    `HOMEOSTAT_RATES='{"storage": 100}'`. `token` is a person's own, `broker_token` what the home gives its
+    children.
+    """
+
     model_config = SettingsConfigDict(env_prefix="HOMEOSTAT_", extra="ignore")
 
     state: Path = Path(".homeostat")
-    host: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
+    host: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    token: SecretStr | None = None
+    broker_token: SecretStr | None = None
+    rates: Annotated[dict[str, float], AfterValidator(_of_doors)] = Field(default_factory=dict)
+    max_headers: int = Field(default=128, ge=16)
+    max_header_bytes: int = Field(default=128 * 1024, ge=1024)
+    max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+    body_seconds: float = Field(default=30.0, gt=0)
     tick: str = "@every 10s"
     sample: float = Field(default=1.0, ge=0, le=1)
     max_runs: int = Field(default=1, ge=1)
@@ -31,12 +71,28 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        """Where the home is called from its own machine."""
+        host = _ANY.get(self.host, self.host)
+        scheme = "https" if self.tls_cert else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def sink(self) -> str:
         """The broker's ingress, as Knative's K_SINK names it to a function."""
         return f"{self.url}/homeostat/default"
+
+    @property
+    def tokens_file(self) -> Path:
+        return self.state / "tokens.json"
+
+    @property
+    def signatures_file(self) -> Path:
+        return self.state / "signatures.json"
+
+    @property
+    def address_file(self) -> Path:
+        """Where a running home says how it is reached."""
+        return self.state / "home.json"
 
     @property
     def broker_db(self) -> Path:

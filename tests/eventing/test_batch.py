@@ -110,7 +110,7 @@ def test_a_megabyte_of_rubbish_comes_back_as_a_page_and_at_once() -> None:
     started = time.perf_counter()
     with pytest.raises(Reject) as refused:
         batch(b"[" + b",".join([b"0"] * 500_000) + b"]")
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < 1
     assert len(refused.value.faults) == MAX_FAULTS + 1
     assert "499900 events" in str(refused.value.faults[-1])
     assert len(str(refused.value)) < 10_000

@@ -225,7 +225,7 @@ def test_an_events_digits_without_end_are_no_integer_and_cost_nothing() -> None:
     started = time.perf_counter()
     assert value("hops > 1", hops="9" * 65536) == (False, "cast")
     assert value("hops = 1", hops="0" * 65536 + "1") == (True, None)
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < 1
 
 
 def test_attributes_of_other_types_are_their_text() -> None:

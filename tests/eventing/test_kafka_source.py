@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from homeostat.eventing.broker import Broker, kafka_client, kafka_source
+from homeostat.eventing.broker.kafka_reader import Reader
 from homeostat.eventing.broker.kafka_records import Record, event_of
 from homeostat.eventing.broker.kafka_source import KafkaSource, SourceMetrics
 from homeostat.eventing.broker.sources import Kafka, KafkaFeed
@@ -226,18 +227,32 @@ async def test_a_broker_that_cannot_take_more_is_asked_again_later(kafka: Cluste
 
 
 @asynchronous
-async def test_while_it_waits_it_reads_no_more_and_stays_in_the_group(kafka: Cluster) -> None:
-    sink = Sink(None, Retry("full", after=1.5))
+async def test_while_it_waits_it_reads_no_more_and_stays_in_the_group(
+    kafka: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Record] = []
+
+    class Watched(Reader):
+        def read(self, seconds: float) -> list[Record]:
+            found = super().read(seconds)
+            read.extend(found)
+            return found
+
+    monkeypatch.setattr(kafka_source, "Reader", Watched)
+    # Longer than the group would wait for a member that does not show itself.
+    sink = Sink(None, Retry("full", after=2.5))
     async with feeding(kafka, sink):
         write(kafka, 0, 1)
         await until(lambda: len(sink.got) == 1)
         write(kafka, 1, 2)
         await until(lambda: sink.asked == 2)
+        await asyncio.sleep(0.3)
         write(kafka, 2, 200)
-        await asyncio.sleep(0.5)
-        assert sink.asked == 2
+        await asyncio.sleep(1)
+        assert (sink.asked, len(read)) == (2, 2)
         await until(lambda: len(sink.got) == 200)
     assert sink.data == list(range(200))
+    assert len(read) == 200
 
 
 @asynchronous

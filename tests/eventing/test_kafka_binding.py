@@ -1,4 +1,4 @@
-"""CloudEvents on Kafka: both modes mean the same, the binding's features hold, and nothing breaks the codec."""
+"""CloudEvents on Kafka: both modes mean the same, the binding's features hold, nothing breaks the codec."""
 
 from __future__ import annotations
 

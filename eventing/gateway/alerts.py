@@ -51,7 +51,7 @@ def utc(text: str) -> str:
         try:
             moment = moment - ahead if sign == "+" else moment + ahead
         except OverflowError:
-            raise ValueError("that instant lies outside the years 1 to 9999") from None
+            return text  # an instant before the year 1 has no other spelling here
     # datetime stops at microseconds, Go writes nanoseconds.
     rest = f".{digits}" if (digits := (fraction or "").rstrip("0")) else ""
     return f"{moment.isoformat()}{rest}Z"

@@ -55,10 +55,9 @@ def test_the_gateway_keeps_what_its_openapi_says(case: Case) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 @SCHEMA.parametrize()
-@settings(max_examples=1000, deadline=None, suppress_health_check=CHECKS)
-def test_the_gateway_keeps_what_its_openapi_says_ten_thousands_of_times(case: Case) -> None:
+@settings(max_examples=200, deadline=None, suppress_health_check=CHECKS)
+def test_the_gateway_keeps_what_its_openapi_says_thousands_of_times(case: Case) -> None:
     holds(case)
 
 

@@ -7,6 +7,7 @@ annotation of a third parameter names the facts that its host measures (`OBSERVE
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from inspect import signature
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -28,11 +29,13 @@ FUNCTIONS: Mapping[str, Decide] = {
 }
 
 
+@cache  # asked for every event, and reading annotations takes a millisecond
 def wakes_on(decide: Decide) -> tuple[type[Event], ...]:
     """The event classes that annotate the first parameter."""
     return _classes(_annotation(decide, 0))
 
 
+@cache
 def observes(decide: Decide) -> type[Any] | None:
     """The class of the facts that a decision needs measured, if any."""
     annotation = _annotation(decide, 2)

@@ -9,7 +9,7 @@ started again or the series came to it from another revision, it is told the ser
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -28,8 +28,13 @@ log = logging.getLogger(__name__)
 
 Rows = NDArray[np.float64]
 
-ROUTER = "http://router"
 TOLD_CHANNELS = 3
+
+SERIES_HEADER = "x-homeostat-series"
+_JSON = {"content-type": "application/json"}
+
+Ask = Callable[[str, bytes], Awaitable[tuple[int, bytes]]]
+"""Detector and body of a request for predictions; status and body of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,8 @@ class Scorer:
     """`url` names a ready revision's own server, or None (`Serving.url`). Belongs to one event loop."""
 
     def __init__(self, router: Router, url: Callable[[str, str], str | None]) -> None:
-        self._url = url
-        # In this very process, and therefore without tokens or certificates.
-        self._client = httpx.AsyncClient(
-            timeout=60, mounts={ROUTER: httpx.ASGITransport(app=router)}, trust_env=False
-        )
+        self._router, self._url = router, url
+        self._client = httpx.AsyncClient(timeout=60, trust_env=False)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -62,16 +64,16 @@ class Scorer:
         name = f"stream:{series}"  # other clients of the revision name their series as they like
         body = {"instances": rows, "series": name, "reset": unsure}
         # The router sends a series to the same side of a canary every time.
-        said = await self._ask(f"{ROUTER}/{detector}", detector, body, {"x-homeostat-series": quote(name)})
+        said = await self._ask(self._routed(quote(name)), detector, body)
         tail = int(said["tail"])
         if said["past"] >= min(len(past), tail):
             return _scored(said["predictions"], said)
-        url = self._direct(detector, said["revision"])
+        ask = self._direct(detector, said["revision"])
         whole = np.concatenate([past[len(past) - min(len(past), tail) :], rows])
         predictions: list[Any] = []
         for start in range(0, len(whole), MAX_ROWS):
             body = {"instances": whole[start : start + MAX_ROWS], "series": name, "reset": start == 0}
-            predictions += (await self._ask(url, detector, body))["predictions"]
+            predictions += (await self._ask(ask, detector, body))["predictions"]
         return _scored(predictions[-len(rows) :], said)
 
     async def shares(self, detector: str, revision: str, window: Rows) -> Mapping[str, float]:
@@ -86,30 +88,59 @@ class Scorer:
             return {}
         return dict(sorted(shares.items(), key=lambda one: -one[1])[:TOLD_CHANNELS])
 
-    def _direct(self, detector: str, revision: str) -> str:
+    def _routed(self, series: str) -> Ask:
+        """In this very process, and therefore without a socket, tokens or certificates."""
+
+        async def ask(detector: str, content: bytes) -> tuple[int, bytes]:
+            status, parts = 500, list[bytes]()
+
+            async def receive() -> dict[str, Any]:
+                return {"type": "http.request", "body": content, "more_body": False}
+
+            async def send(message: MutableMapping[str, Any]) -> None:
+                nonlocal status
+                status = message.get("status", status)
+                parts.append(message.get("body", b""))
+
+            headers = [*_JSON.items(), (SERIES_HEADER, series)]
+            scope: dict[str, Any] = {
+                "type": "http",
+                "method": "POST",
+                "path": f"/{detector}/{_path(detector)}",
+            }
+            scope["headers"] = [(name.encode(), value.encode()) for name, value in headers]
+            await self._router(scope, receive, send)
+            return status, b"".join(parts)
+
+        return ask
+
+    def _direct(self, detector: str, revision: str) -> Ask:
         url = self._url(detector, revision)
         if url is None:
             raise Retry(f"{revision} has just stopped serving", after=1)
-        return url
 
-    async def _ask(
-        self, base: str, detector: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
+        async def ask(detector: str, content: bytes) -> tuple[int, bytes]:
+            try:
+                answer = await self._client.post(f"{url}/{_path(detector)}", content=content, headers=_JSON)
+            except httpx.TransportError as error:
+                raise Retry(f"{revision} cannot be asked: {type(error).__name__}", after=2) from error
+            return answer.status_code, answer.content
+
+        return ask
+
+    async def _ask(self, ask: Ask, detector: str, body: Mapping[str, Any]) -> dict[str, Any]:
         content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)  # NaN becomes null
-        try:
-            answer = await self._client.post(
-                f"{base}/v1/models/{detector}:predict",
-                content=content,
-                headers={"content-type": "application/json", **(headers or {})},
-            )
-        except httpx.TransportError as error:
-            raise Retry(f"{detector} cannot be scored: {type(error).__name__}", after=2) from error
-        if answer.status_code == 400:
+        status, answer = await ask(detector, content)
+        if status == 400:
             raise Reject(Fault("data", "refused by the revision that serves", _reason(answer)))
-        if answer.status_code != 200:
-            raise Retry(f"{detector} cannot be scored: {answer.status_code}, {_reason(answer)}", after=2)
-        said: dict[str, Any] = orjson.loads(answer.content)
+        if status != 200:
+            raise Retry(f"{detector} cannot be scored: {status}, {_reason(answer)}", after=2)
+        said: dict[str, Any] = orjson.loads(answer)
         return said
+
+
+def _path(detector: str) -> str:
+    return f"v1/models/{detector}:predict"
 
 
 def _scored(predictions: list[Any], said: Mapping[str, Any]) -> Scored:
@@ -122,8 +153,8 @@ def _scored(predictions: list[Any], said: Mapping[str, Any]) -> Scored:
     )
 
 
-def _reason(answer: httpx.Response) -> str:
+def _reason(answer: bytes) -> str:
     try:
-        return str(orjson.loads(answer.content)["error"])[:400]
+        return str(orjson.loads(answer)["error"])[:400]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return shown(answer.content[:60])
+        return shown(answer[:60])

@@ -67,6 +67,13 @@ def read(files: Iterable[Path]) -> Manifests:
         for source in senders
         if source.broker[1] and source.broker not in brokers
     )
+    sinks = {(topic.namespace, topic.name) for topic in topics}
+    faults.extend(
+        Fault(f"Trigger {trigger.name}", str(used), "no KafkaSink of that name in its namespace is here")
+        for trigger in triggers
+        for used in (trigger.subscriber, trigger.delivery.dead_letter_sink)
+        if used and used.kind == "KafkaSink" and (used.namespace, used.name) not in sinks
+    )
     if faults:
         raise Reject(faults)
     return Manifests(list(brokers), triggers, pings, feeds, topics)
@@ -102,7 +109,9 @@ def _document(file: str, kind: str, one: Mapping[str, Any], faults: list[Fault])
 def _broker(document: Document, faults: list[Fault]) -> tuple[tuple[str, str], Delivery]:
     spec = document.spec.get("delivery")
     where = f"{document.where}: spec.delivery"
-    delivery = specs.KNATIVES_DEFAULT if spec is None else specs.delivery(where, spec, faults)
+    delivery = (
+        specs.KNATIVES_DEFAULT if spec is None else specs.delivery(where, spec, document.namespace, faults)
+    )
     return (document.namespace, document.name), delivery
 
 
@@ -115,7 +124,9 @@ def _trigger(document: Document, brokers: Brokers, faults: list[Fault]) -> Trigg
     return Trigger(
         name=document.name,
         broker=broker,
-        subscriber=specs.destination(f"{where}.subscriber", spec.get("subscriber"), faults),
+        subscriber=specs.destination(
+            f"{where}.subscriber", spec.get("subscriber"), document.namespace, faults
+        ),
         filter=_filter(f"{where}.filters", spec, faults),
         delivery=_delivery(document, brokers.get(broker, specs.DEFAULT), faults),
     )
@@ -142,7 +153,7 @@ def _delivery(document: Document, inherited: Delivery, faults: list[Fault]) -> D
     spec = document.spec.get("delivery")
     if spec is None:
         return inherited
-    own = specs.delivery(f"{document.where}: spec.delivery", spec, faults)
+    own = specs.delivery(f"{document.where}: spec.delivery", spec, document.namespace, faults)
     return replace(own, dead_letter_sink=own.dead_letter_sink or inherited.dead_letter_sink)
 
 

@@ -131,7 +131,7 @@ def kafka_source(document: Document, faults: list[Fault]) -> KafkaFeed:
         faults.append(Fault(f"{where}.consumers", shown(consumers), "write 0 to 16; 0 reads nothing"))
         consumers = 0
     # What is delivered here is delivered to the broker in this very process; on a cluster it counts.
-    specs.delivery(f"{where}.delivery", spec.get("delivery"), faults)
+    specs.delivery(f"{where}.delivery", spec.get("delivery"), document.namespace, faults)
     path = f"/apis/v1/namespaces/{document.namespace}/kafkasources/{document.name}"
     return KafkaFeed(
         name=document.name,
@@ -204,7 +204,7 @@ def kafka_sink(document: Document, faults: list[Fault]) -> KafkaTopic:
 
 def _broker(document: Document, faults: list[Fault]) -> tuple[str, str]:
     where = f"{document.where}: spec.sink"
-    sink = specs.destination(where, document.spec.get("sink"), faults)
+    sink = specs.destination(where, document.spec.get("sink"), document.namespace, faults)
     if sink.kind != "Broker":
         faults.append(Fault(where, shown(document.spec.get("sink")), "a source here sends to a Broker"))
-    return sink.namespace or document.namespace, sink.name
+    return sink.namespace, sink.name

@@ -101,9 +101,9 @@ def texts(where: str, value: object, faults: list[Fault]) -> tuple[str, ...]:
     return ()
 
 
-def destination(where: str, value: object, faults: list[Fault]) -> Destination:
+def destination(where: str, value: object, namespace: str, faults: list[Fault]) -> Destination:
     """Knative's Destination (knative.dev/pkg, `apis/duck/v1/destination.go`): a ref, an absolute URI, or both
-    a ref and a path at it."""
+    a ref and a path at it. A ref without a namespace means the object's own, `namespace`."""
     spec = mapping(where, value, faults)
     only(where, spec, ("ref", "uri", "CACerts", "audience"), faults)
     ref = mapping(f"{where}.ref", spec.get("ref"), faults)
@@ -120,7 +120,7 @@ def destination(where: str, value: object, faults: list[Fault]) -> Destination:
     return Destination(
         kind=str(ref.get("kind", "")),
         name=str(ref.get("name", "")),
-        namespace=str(ref.get("namespace") or ""),
+        namespace=str(ref.get("namespace") or namespace) if ref else "",
         uri="" if ref else uri,
         path=uri if ref else "",
         ca_certs=str(spec.get("CACerts") or ""),
@@ -128,7 +128,7 @@ def destination(where: str, value: object, faults: list[Fault]) -> Destination:
     )
 
 
-def delivery(where: str, value: object, faults: list[Fault]) -> Delivery:
+def delivery(where: str, value: object, namespace: str, faults: list[Fault]) -> Delivery:
     """Knative's DeliverySpec (knative/eventing, `pkg/apis/duck/v1/delivery_types.go`)."""
     spec = mapping(where, value, faults)
     only(where, spec, _DELIVERY, faults)
@@ -150,7 +150,7 @@ def delivery(where: str, value: object, faults: list[Fault]) -> Delivery:
         delay=_duration(where, "backoffDelay", spec.get("backoffDelay"), DEFAULT.delay, faults),
         timeout=timeout,
         retry_after_max=_duration(where, "retryAfterMax", spec.get("retryAfterMax"), timedelta(0), faults),
-        dead_letter_sink=destination(f"{where}.deadLetterSink", sink, faults) if sink else None,
+        dead_letter_sink=destination(f"{where}.deadLetterSink", sink, namespace, faults) if sink else None,
         format=str(form),
     )
 

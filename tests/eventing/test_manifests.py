@@ -96,7 +96,12 @@ def test_every_field_of_a_delivery_is_read(tmp_path: Path) -> None:
         retry_after_max=timedelta(minutes=2),
         format="json",
         dead_letter_sink=Destination(
-            kind="Service", name="listener", path="/letters", ca_certs="PEM", audience="letters"
+            kind="Service",
+            name="listener",
+            namespace="homeostat",
+            path="/letters",
+            ca_certs="PEM",
+            audience="letters",
         ),
     )
 
@@ -112,6 +117,16 @@ def test_other_kinds_and_other_groups_kinds_are_left_alone(tmp_path: Path) -> No
     tekton = {"apiVersion": "triggers.tekton.dev/v1", "kind": "Trigger", "metadata": {"name": "other"}}
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {}}
     assert only(tmp_path, broker(), tekton, config, trigger()).name == "listener"
+
+
+def test_a_trigger_may_deliver_to_a_kafka_sink_of_its_namespace_that_is_here(tmp_path: Path) -> None:
+    sink = {"ref": {"apiVersion": "eventing.knative.dev/v1alpha1", "kind": "KafkaSink", "name": "anomalies"}}
+    there = yaml.safe_load((EVENTING / "sources" / "anomalies.yaml").read_text())
+    found = only(tmp_path, broker(), there, trigger(subscriber=sink, delivery={"deadLetterSink": sink}))
+    target = Destination(kind="KafkaSink", name="anomalies", namespace="homeostat")
+    assert (found.subscriber, found.delivery.dead_letter_sink) == (target, target)
+    with pytest.raises(Reject, match="KafkaSink/anomalies"):
+        read(written(tmp_path, broker(), trigger(delivery={"deadLetterSink": sink})))
 
 
 # --- what cannot run ---

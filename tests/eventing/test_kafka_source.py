@@ -3,162 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import struct
-import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
-from hypothesis import given
-from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from homeostat.eventing.broker import Broker, kafka_client, kafka_source
+from homeostat.eventing.broker import Broker, kafka_source
 from homeostat.eventing.broker.kafka_reader import Reader
-from homeostat.eventing.broker.kafka_records import Record, event_of
+from homeostat.eventing.broker.kafka_records import Record
 from homeostat.eventing.broker.kafka_source import KafkaSource, SourceMetrics
-from homeostat.eventing.broker.sources import Kafka, KafkaFeed
+from homeostat.eventing.broker.sources import Kafka
 from homeostat.eventing.errors import Fault, Reject, Retry
-from homeostat.eventing.wire import MAX_ATTRIBUTES, WireEvent, check
+from homeostat.eventing.wire import WireEvent
 from tests.eventing.brokers import manifests, until
 from tests.eventing.kafka_cluster import OFFSET_COMMIT, Cluster, asynchronous, cluster
-
-FEED = KafkaFeed(
-    name="samples",
-    namespace="homeostat",
-    kafka=Kafka(("127.0.0.1:1",)),
-    topics=("samples",),
-    group="homeostat-samples",
-    initial_offset="earliest",
-    consumers=1,
-    key_type="string",
-    broker=("homeostat", "default"),
-    extensions={"detector": "pump"},
-)
-# The mock coordinator waits nearly this long for members that may come back.
-QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 200}
-EVENT = [("ce_specversion", b"1.0"), ("ce_id", b"7"), ("ce_source", b"/plant"), ("ce_type", b"plant.sample")]
-
-
-# --- what a record becomes ---
-
-
-def test_a_record_becomes_the_event_that_knative_makes() -> None:
-    headers = [("Trace-Id", b"abc"), ("Content-Type", b"Text/CSV"), ("line", b"L\xc3\xa4nge")]
-    record = Record("samples", 3, 42, 1_700_000_000_123, b"pump-1", b"1,2,3", headers)
-    event, outcome = event_of(record, FEED)
-    assert outcome == "wrapped"
-    assert event.data == b"1,2,3"
-    assert event.attributes == {
-        "specversion": "1.0",
-        "id": "partition:3/offset:42",
-        "source": "/apis/v1/namespaces/homeostat/kafkasources/samples#samples",
-        "type": "dev.knative.kafka.event",
-        "subject": "partition:3#42",
-        "time": "2023-11-14T22:13:20.123Z",
-        "datacontenttype": "text/csv",
-        "key": "pump-1",
-        "partitionkey": "pump-1",
-        "kafkaheadertraceid": "abc",
-        "kafkaheaderline": "Länge",
-        "knativekafkapartition": "3",
-        "knativekafkaoffset": "42",
-        "detector": "pump",
-    }
-
-
-def test_a_record_that_is_an_event_stays_it() -> None:
-    event, outcome = event_of(Record("samples", 0, 5, 1, b"key", b"{}", EVENT), FEED)
-    assert outcome == "event"
-    assert event.key == ("/plant", "7", "plant.sample")
-    added = {"knativekafkapartition": "0", "knativekafkaoffset": "5", "detector": "pump"}
-    assert event.attributes == {
-        "specversion": "1.0", "id": "7", "source": "/plant", "type": "plant.sample", **added
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("kind", "raw", "text"),
-    [
-        ("string", b"pump", "pump"),
-        ("string", b"\xff\x00", "\ufffd\ufffd"),
-        ("int", struct.pack(">i", -7), "-7"),
-        ("int", b"longer", "longer"),
-        ("float", struct.pack(">f", 0.1), "0.1"),
-        ("float", struct.pack(">f", 3.4028234663852886e38), "3.4028235e+38"),
-        ("float", struct.pack(">d", 0.1), "0.1"),
-        ("float", b"odd", "odd"),
-        ("byte-array", b"\xff\x00", "/wA="),
-    ],
-)
-def test_keys_are_read_by_the_key_type_label(kind: str, raw: bytes, text: str) -> None:
-    event, _ = event_of(Record("samples", 0, 0, key=raw), replace(FEED, key_type=kind))
-    assert event.attributes["key"] == event.attributes["partitionkey"] == text
-
-
-@pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"id": 1}', None])
-def test_a_record_that_claims_to_be_an_event_and_is_none_is_wrapped(value: bytes | None) -> None:
-    record = Record("samples", 0, 1, value=value, headers=[("content-type", b"application/cloudevents+json")])
-    event, outcome = event_of(record, FEED)
-    assert (outcome, event.data) == ("malformed", value)
-    # Sent on over HTTP, its data must not pass for the event itself.
-    assert event.attributes["datacontenttype"] == "application/octet-stream"
-
-
-def test_attributes_too_large_for_an_event_are_cut_and_the_data_is_kept() -> None:
-    record = Record("samples", 0, 1, key=b"k", value=b"data", headers=[("h", b"x" * MAX_ATTRIBUTES)])
-    event, outcome = event_of(record, FEED)
-    assert (outcome, event.data) == ("cut", b"data")
-    assert "kafkaheaderh" not in event.attributes
-
-
-@given(
-    st.none() | st.integers(-(2**63), 2**63 - 1),
-    st.none() | st.binary(max_size=12),
-    st.none() | st.binary(max_size=40),
-    st.lists(
-        st.tuples(
-            st.sampled_from(["content-type", "ce_specversion", "ce_id", "ce_time"]) | st.text(max_size=9),
-            st.none() | st.binary(max_size=12) | st.sampled_from([b"1.0", b"application/cloudevents"]),
-        ),
-        max_size=6,
-    ),
-    st.sampled_from(["string", "int", "float", "byte-array"]),
-)
-def test_every_record_becomes_an_event(
-    timestamp: int | None, key: bytes | None, value: bytes | None, headers: Any, kind: str
-) -> None:
-    record = Record("samples", 0, 1, timestamp, key, value, headers)
-    event, outcome = event_of(record, replace(FEED, key_type=kind))
-    check(event)
-    assert outcome == "event" or event.data == value
-
-
-# --- the consumer ---
-
-
-class Sink:
-    """Accepts events, or says once per call in `answers` what it raises instead."""
-
-    def __init__(self, *answers: Exception | None) -> None:
-        self.got: list[WireEvent] = []
-        self.asked = 0
-        self._answers = list(answers)
-
-    async def accept(self, events: Sequence[WireEvent]) -> None:
-        self.asked += 1
-        if self._answers and (answer := self._answers.pop(0)):
-            raise answer
-        self.got += events
-
-    @property
-    def data(self) -> list[int]:
-        return [int(event.data or b"") for event in self.got]
+from tests.eventing.kafka_feed import EVENT, FEED, Sink, feeding, write
 
 
 @pytest.fixture
@@ -166,24 +29,6 @@ def kafka() -> Iterator[Cluster]:
     with cluster() as running:
         running.topic("samples", 2)
         yield running
-
-
-@asynccontextmanager
-async def feeding(kafka: Cluster, sink: Any, **changes: Any) -> AsyncIterator[KafkaSource]:
-    metrics = SourceMetrics(CollectorRegistry())
-    feed = replace(FEED, kafka=Kafka(tuple(kafka.servers.split(","))), **changes)
-    source = KafkaSource(feed, sink.accept, metrics=metrics, extra=QUICK)
-    running = asyncio.create_task(source.run())
-    try:
-        yield source
-    finally:
-        await asyncio.wait_for(source.stop(), 15)
-        await running
-
-
-def write(kafka: Cluster, first: int, last: int, partition: int = 0, **more: Any) -> None:
-    for number in range(first, last):
-        kafka.write("samples", b"%d" % number, partition=partition, **more)
 
 
 @asynchronous
@@ -399,55 +244,3 @@ async def test_stopping_before_kafka_was_ever_there_takes_no_time(monkeypatch: p
     await asyncio.sleep(0.3)
     await asyncio.wait_for(source.stop(), 5)
     await running
-
-
-def test_without_confluent_kafka_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
-    with pytest.raises(Reject, match=r"pip install 'homeostat\[kafka\]'"):
-        KafkaSource(FEED, Sink().accept)
-
-
-# --- secrets ---
-
-
-def test_secrets_are_read_as_kubernetes_mounts_them(tmp_path: Path) -> None:
-    (tmp_path / "kafka").mkdir()
-    for key, value in (("user", "homeostat\n"), ("password", "s3cret"), ("ca.crt", "PEM")):
-        (tmp_path / "kafka" / key).write_text(value)
-    names = {"sasl.username": "user", "sasl.password": "password", "ssl.ca.pem": "ca.crt"}
-    secrets = {setting: ("kafka", key) for setting, key in names.items()}
-    kafka = Kafka(("one:9093", "two:9093"), "SASL_SSL", secrets)
-    assert kafka_client.settings(kafka, "KafkaSource s", kafka_client.secrets_in(tmp_path)) == {
-        "bootstrap.servers": "one:9093,two:9093",
-        "security.protocol": "SASL_SSL",
-        "sasl.mechanism": "PLAIN",
-        "sasl.username": "homeostat",
-        "sasl.password": "s3cret",
-        "ssl.ca.pem": "PEM",
-    }
-
-
-@pytest.mark.parametrize(("name", "key"), [("..", "x"), ("kafka", "../x"), ("kafka", ".."), ("a/b", "c")])
-def test_no_secret_is_read_outside_its_folder(tmp_path: Path, name: str, key: str) -> None:
-    (tmp_path / "x").write_text("no")
-    (tmp_path / "secrets" / "kafka").mkdir(parents=True)
-    assert kafka_client.secrets_in(tmp_path / "secrets")(name, key) is None
-
-
-def test_every_missing_secret_is_told_at_once() -> None:
-    secrets = {"sasl.username": ("kafka", "user"), "sasl.password": ("kafka", "password")}
-    with pytest.raises(Reject) as refused:
-        KafkaSource(replace(FEED, kafka=Kafka(("a:1",), "SASL_PLAINTEXT", secrets)), Sink().accept)
-    assert "kafka/user" in str(refused.value)
-    assert "kafka/password" in str(refused.value)
-
-
-def test_a_mechanism_that_is_not_spoken_here_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "kafka").mkdir()
-    for key in ("user", "password"):
-        (tmp_path / "kafka" / key).write_text("x")
-    (tmp_path / "kafka" / "type").write_text("OAUTHBEARER")
-    names = {"sasl.username": "user", "sasl.password": "password", "sasl.mechanism": "type"}
-    kafka = Kafka(("a:1",), "SASL_SSL", {setting: ("kafka", key) for setting, key in names.items()})
-    with pytest.raises(Reject, match="OAUTHBEARER"):
-        kafka_client.settings(kafka, "KafkaSource s", kafka_client.secrets_in(tmp_path))

@@ -40,5 +40,8 @@ class Retry(Exception):
 
 def shown(value: object, limit: int = 80) -> str:
     """The value as an error message shows it: short, quoted, never a wall of text."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a deep {type(value).__name__}"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

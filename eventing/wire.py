@@ -21,6 +21,7 @@ import orjson
 from .errors import Fault, Reject, shown
 
 REQUIRED = ("id", "source", "specversion", "type")
+OPTIONAL = ("subject", "dataschema", "datacontenttype")
 STRUCTURED = "application/cloudevents+json"
 _HEADERS = {f"ce-{name}".encode(): name for name in (*REQUIRED, "subject", "time", "correlationid", "hops")}
 _NAME = re.compile(r"[a-z0-9]+")
@@ -177,7 +178,10 @@ def _data(document: dict[str, Any]) -> bytes | None:
     data = document["data"]
     if isinstance(data, str) and not _is_json(str(document.get("datacontenttype") or "application/json")):
         return data.encode()
-    return orjson.dumps(data)
+    try:
+        return orjson.dumps(data)
+    except TypeError:  # it reads deeper nesting than it writes
+        raise Reject(Fault("data", "nested too deep", "nest at most 250 levels")) from None
 
 
 def _canonical(name: str, value: object) -> str:
@@ -199,6 +203,7 @@ def _is_plain(attributes: Mapping[str, str]) -> bool:
     return bool(
         plain
         and "" not in attributes
+        and all(attributes.values())
         and _NAME.fullmatch("".join(attributes))
         and len(text) <= MAX_ATTRIBUTES
         and _PRINTABLE.fullmatch(text)
@@ -210,6 +215,9 @@ def _faults(attributes: Mapping[str, str]) -> Iterable[Fault]:
     for name in REQUIRED:
         if not attributes.get(name):
             yield Fault(name, "missing", f"every CloudEvent carries a non-empty {name}")
+    for name in OPTIONAL:
+        if attributes.get(name) == "":
+            yield Fault(name, "empty", "leave it out, or write something")
     for name, value in attributes.items():
         if not _NAME.fullmatch(name):
             yield Fault(name, shown(value), "attribute names are lower-case letters and digits only")

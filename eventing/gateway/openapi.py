@@ -23,8 +23,11 @@ _COUNT = {"type": "integer", "minimum": 0}
 _ANSWERS: Mapping[str, str] = {
     "400": "The body or a header is wrong; every fault is named. Do not send it again as it is.",
     "401": "The door wants a token, and this one is missing, wrong or out of date.",
+    "403": "The token belongs to another door.",
+    "408": "The body came too slowly.",
     "413": "The body is larger than this gateway takes.",
     "415": "The content type or coding is not read here.",
+    "431": "There are too many headers, or they are too long.",
     "429": "Too many requests; come again after Retry-After seconds.",
     "503": "The broker cannot take events now; nothing was taken, come again after Retry-After seconds.",
 }
@@ -77,7 +80,10 @@ def _handshake(name: str, parameters: Iterable[Any] = ()) -> dict[str, Any]:
         "operationId": f"{name}-handshake",
         "summary": "CloudEvents HTTP Webhook 1.0.2, section 4: may I send here?",
         "parameters": [*parameters, *asked],
-        "responses": {"200": {"description": text, "headers": granted}, **_refusals("400", "401", "429")},
+        "responses": {
+            "200": {"description": text, "headers": granted},
+            **_refusals("400", "401", "403", "429", "431"),
+        },
     }
 
 
@@ -97,7 +103,7 @@ def _page(name: str, summary: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         "get": {
             "operationId": name,
             "summary": summary,
-            "responses": {"200": shown, **_refusals("401", "429")},
+            "responses": {"200": shown, **_refusals("401", "403", "429", "431")},
         }
     }
 

@@ -291,3 +291,9 @@ def test_whatever_is_sent_it_neither_passes_nor_breaks(
     )
     assert open_to_all or answer.status in (400, 401, 403, 413)
     assert open_to_all or place.app.bodies == []
+
+
+def test_the_longest_prefix_counts_in_whichever_order_they_were_given(tmp_path: Path) -> None:
+    place = Place(tmp_path, doors=dict(reversed(PREFIXES.items())))
+    create(place.file, "serving")
+    assert [place.ask(path).status for path in ("/serving/pump", "/x")] == [401, 202]

@@ -361,6 +361,7 @@ def test_a_generation_gives_the_id_of_google_own_notification() -> None:
     (notified,) = STORAGE["pubsub"]({}, orjson.dumps({"message": {"attributes": attributes}}))
     assert listed is not None
     assert (listed.id, listed.source) == (notified.id, notified.source)
+    assert isinstance(notified.message, DataLanded)
     assert listed.message == dataclasses.replace(notified.message, size=352)
 
 

@@ -218,11 +218,7 @@ def _faults(attributes: Mapping[str, str]) -> Iterable[Fault]:
     for name in OPTIONAL:
         if attributes.get(name) == "":
             yield Fault(name, "empty", "leave it out, or write something")
-    for name, value in attributes.items():
-        if not _NAME.fullmatch(name):
-            yield Fault(name, shown(value), "attribute names are lower-case letters and digits only")
-        elif _CONTROL.search(value):
-            yield Fault(name, shown(value), "control characters are not allowed in attributes")
+    yield from _spelling(attributes)
     if attributes.get("specversion") not in (None, "", "1.0"):
         yield Fault("specversion", shown(attributes["specversion"]), "send specversion 1.0")
     if not _PRINTABLE.fullmatch(media := attributes.get("datacontenttype", "")):
@@ -231,6 +227,14 @@ def _faults(attributes: Mapping[str, str]) -> Iterable[Fault]:
         yield Fault("attributes", f"{size} characters", f"at most {MAX_ATTRIBUTES}; move it into data")
     if "time" in attributes and not _is_time(attributes["time"]):
         yield Fault("time", shown(attributes["time"]), "write RFC 3339, such as 2026-11-23T15:04:05Z")
+
+
+def _spelling(attributes: Mapping[str, str]) -> Iterable[Fault]:
+    for name, value in attributes.items():
+        if not _NAME.fullmatch(name):
+            yield Fault(name, shown(value), "attribute names are lower-case letters and digits only")
+        elif _CONTROL.search(value):
+            yield Fault(name, shown(value), "control characters are not allowed in attributes")
 
 
 def _is_time(text: str) -> bool:

@@ -15,7 +15,9 @@ from rich.table import Table
 
 from homeostat.eventing.errors import Fault, Reject, shown
 
+from . import broker_cli
 from .terminal import STATE, Output, State, err, fail, out, print_json, settings, told
+from .tokens_cli import tokens
 
 cli = typer.Typer(
     help="Keep anomaly detectors fit while the world drifts: a loop that is a chain of events.",
@@ -23,13 +25,18 @@ cli = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+cli.add_typer(broker_cli.dead, name="dead")
+cli.add_typer(broker_cli.trigger, name="trigger")
+cli.add_typer(tokens, name="tokens")
+cli.command()(broker_cli.replay)
 
 
 @cli.command()
 @told
 def up(
     state: State = STATE,
-    port: Annotated[int | None, typer.Option(help="Where everything listens, on loopback.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen at (default: 127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="Where everything listens.")] = None,
     tick: Annotated[str | None, typer.Option(help="How often canaries are looked at.")] = None,
     sample: Annotated[float | None, typer.Option(help="Share of requests whose payload is logged.")] = None,
 ) -> None:
@@ -39,7 +46,7 @@ def up(
     """
     from .local.home import StartError, run
 
-    chosen = settings(state, port=port, tick=tick, sample=sample)
+    chosen = settings(state, host=host, port=port, tick=tick, sample=sample)
     err.print(f"Homeostat at {chosen.url}: broker {chosen.sink}, predictions {chosen.url}/serving/<detector>")
     try:
         run(chosen)
@@ -166,25 +173,6 @@ def events(
             sys.stdout.buffer.flush()
         else:
             out.print(line(logged.event), soft_wrap=True)
-
-
-@cli.command()
-@told
-def dead(state: State = STATE, output: Output = "text") -> None:
-    """List the dead letters: events that no subscriber would take, and why.
-
-    Example: [bold]homeostat dead --output json[/bold]
-    """
-    from .local.views import dead_letters
-
-    letters = dead_letters(settings(state))
-    if output == "json":
-        print_json(letters)
-        return
-    table = Table("id", "type", "subject", "refused by", "reason")
-    for one in letters:
-        table.add_row(*(str(one[name]) for name in ("id", "type", "subject", "trigger", "reason")))
-    out.print(table if letters else "no dead letters")
 
 
 @cli.command()

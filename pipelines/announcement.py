@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from homeostat.eventing import codec
+from homeostat.eventing.doors.calling import authorization_of, trust_of
 from homeostat.eventing.messages import TrainingCompleted, TrainingFailed
 from homeostat.eventing.wire import WireEvent, encode
 
@@ -58,11 +59,11 @@ def _announce(
 def post(sink: str, event: WireEvent) -> None:
     """Post to the broker, patiently: it may be starting again. Raises httpx.HTTPError in the end."""
     headers, body = encode(event)
-    if token := os.environ.get("HOMEOSTAT_TOKEN"):
-        headers.append(("authorization", f"Bearer {token}"))
+    headers += authorization_of(os.environ).items()
+    trusted = trust_of(os.environ)
     for attempt in range(ATTEMPTS):
         try:
-            answer = httpx.post(sink, headers=headers, content=body, timeout=10)
+            answer = httpx.post(sink, headers=headers, content=body, timeout=10, verify=trusted)
             if answer.status_code < 500 and answer.status_code not in (404, 408, 429):
                 answer.raise_for_status()
                 return

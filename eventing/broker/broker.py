@@ -15,10 +15,12 @@ from prometheus_client import CollectorRegistry
 
 from ..errors import Retry
 from ..wire import WireEvent, check
-from . import cron
+from . import cron, kafka_client
 from .courier import Courier
 from .delivery import Deliverer
 from .ingress import Ingress
+from .kafka_sink import KafkaSink
+from .kafka_source import KafkaSource, SourceMetrics
 from .manifests import Destination, Trigger, read
 from .metrics import Metrics, Standing, TriggerMetrics
 from .retention import Forgetting, Retention
@@ -33,7 +35,8 @@ LOOK_SECONDS = 0.5
 
 
 class Broker:
-    """`resolve` says where a manifest's Destination lives; `schedules` overrides PingSources by name.
+    """`resolve` says where a manifest's Destination lives; `schedules` overrides PingSources by name; and
+    `secret` reads what KafkaSources and KafkaSinks keep in Secrets.
 
     Raises Reject for manifests that cannot be run, DamagedStore for a file that cannot be used.
     """
@@ -47,6 +50,7 @@ class Broker:
         schedules: Mapping[str, str] | None = None,
         max_body: int = 1024 * 1024,
         retention: Retention | None = None,
+        secret: kafka_client.ReadSecret = kafka_client.no_secrets,
     ) -> None:
         self.registry = CollectorRegistry()
         self._manifests = read(manifests)
@@ -60,6 +64,14 @@ class Broker:
         self._metrics = Metrics(self.registry, self.standing)
         self._store = BrokerStore(path)
         self._forgetting = Forgetting(retention or Retention(), self._store, self._done)
+        counts = SourceMetrics(self.registry)
+        self._feeds = [
+            KafkaSource(one, self.accept, secret=secret, metrics=counts)
+            for one in self._manifests.kafka_sources
+        ]
+        self._sinks = {
+            (one.namespace, one.name): KafkaSink(one, secret=secret) for one in self._manifests.kafka_sinks
+        }
         self._deliverers: list[Deliverer] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._client: httpx.AsyncClient | None = None
@@ -101,6 +113,7 @@ class Broker:
         for deliverer in self._deliverers:
             deliverer.start()
         steady: list[Coroutine[Any, Any, None]] = [cron.run(ping, self.accept) for ping in self._pings]
+        steady += [feed.run() for feed in self._feeds]
         steady += [self._look(), self._forgetting.run()]
         self._tasks = [asyncio.create_task(one) for one in steady]
         self.app.open = True
@@ -109,14 +122,23 @@ class Broker:
         sink = trigger.delivery.dead_letter_sink
         courier = Courier(
             trigger,
-            self._resolve(trigger.subscriber),
-            self._resolve(sink) if sink else None,
+            self._target(trigger.subscriber),
+            self._target(sink) if sink else None,
             self._store,
             self._take,
             client,
             TriggerMetrics(self._metrics, trigger.name),
         )
         return Deliverer(courier, self._store)
+
+    def _target(self, destination: Destination) -> Target:
+        """KafkaSinks are the broker's own; everything else is found by the home."""
+        if destination.kind == "KafkaSink":
+            return self._sinks[destination.namespace, destination.name]
+        target = self._resolve(destination)
+        return (
+            target.rstrip("/") + destination.path if isinstance(target, str) and destination.path else target
+        )
 
     async def _look(self) -> None:
         """What people order lies in the file (see `control`), so that it holds across restarts."""
@@ -134,10 +156,12 @@ class Broker:
     async def stop(self, drain_seconds: float = 10.0) -> None:
         """Take no more events, finish what is on its way, write everything down."""
         self.app.open = False
+        await asyncio.gather(*(feed.stop() for feed in self._feeds))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(deliverer.stop(drain_seconds) for deliverer in self._deliverers))
+        await asyncio.gather(*(sink.close() for sink in self._sinks.values()))
         if self._client:
             await self._client.aclose()
         await asyncio.to_thread(self._store.close)

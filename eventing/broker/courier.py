@@ -127,10 +127,11 @@ class Courier:
                 await self._rest(retry.after)
 
     async def _attempt(self, target: Target, event: WireEvent) -> Answer:
-        within = self.trigger.delivery.timeout.total_seconds()
+        delivery = self.trigger.delivery
+        within = delivery.timeout.total_seconds()
         try:
             async with asyncio.timeout(within):
-                return await send(target, event, self._client)
+                return await send(target, event, self._client, structured=delivery.format == "json")
         except TimeoutError:
             return Answer(None, [], f"no answer within {within:g} s".encode())
 

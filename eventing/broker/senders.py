@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import httpx
 
-from ..wire import WireEvent, encode
+from ..wire import STRUCTURED, WireEvent, encode, encode_structured
 
 MAX_ANSWER = 1024 * 1024
 """A longer answer is cut: whatever it is, it is no event of ours."""
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
-Target = str | App
-"""A subscriber's URL, or the ASGI app itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +29,24 @@ class Answer:
         return next((value for key, value in self.headers if key.lower() == name), "")
 
 
-async def send(target: Target, event: WireEvent, client: httpx.AsyncClient) -> Answer:
+@runtime_checkable
+class Writer(Protocol):
+    """A subscriber that speaks something else than HTTP, such as a KafkaSink."""
+
+    async def send(self, event: WireEvent) -> Answer: ...
+
+
+Target = str | App | Writer
+"""A subscriber's URL, the ASGI app itself, or who writes to it."""
+
+
+async def send(target: Target, event: WireEvent, client: httpx.AsyncClient, *, structured: bool) -> Answer:
     """Deliver once, without a time limit of its own. Never raises for what a subscriber does."""
-    headers, body = encode(event)
+    if isinstance(target, Writer):
+        return await target.send(event)
+    headers, body = (
+        ([("content-type", STRUCTURED)], encode_structured(event)) if structured else encode(event)
+    )
     headers.append(("prefer", "reply"))
     if isinstance(target, str):
         return await _over_http(target, headers, body, client)

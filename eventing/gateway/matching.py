@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 # Hadoop's and fsspec's other names for the same stores.
-_SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
+_SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
 
 
 def normal(uri: str) -> str:

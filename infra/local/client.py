@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,10 +16,12 @@ import orjson
 from cloudevents.conversion import to_binary
 from cloudevents.http import CloudEvent
 
+from homeostat.eventing import codec
 from homeostat.eventing.doors.calling import authorization, trust
 from homeostat.eventing.errors import Fault, Reject, shown
 from homeostat.eventing.messages import DataLanded
 
+from .files import fact
 from .settings import Settings
 from .store import Store
 
@@ -64,11 +65,17 @@ def home(settings: Settings) -> Home:
 
 
 def post(
-    settings: Settings, type: str, subject: str, data: Mapping[str, Any], cause: str | None = None
+    settings: Settings,
+    type: str,
+    subject: str,
+    data: Mapping[str, Any],
+    cause: str | None = None,
+    identity: Mapping[str, str] | None = None,
 ) -> str:
-    """Send one event to the broker; returns its id. Raises Reject with the broker's own faults."""
-    attributes = {"type": type, "source": SOURCE, "subject": subject, "id": str(uuid4())}
-    attributes |= {"datacontenttype": "application/json"}
+    """Send one event to the broker; returns its id, a new one unless `identity` gives id and source. Raises
+    Reject with the broker's own faults."""
+    attributes = {"type": type, "subject": subject, "datacontenttype": "application/json"}
+    attributes |= {"source": SOURCE, "id": str(uuid4()), **(identity or {})}
     attributes |= {"causationid": cause} if cause else {}
     headers, body = to_binary(CloudEvent(attributes, data))
     reached = home(settings)
@@ -118,8 +125,12 @@ def land_file(settings: Settings, detector: str, file: Path) -> dict[str, Any]:
     arriving = folder / f".{file.name}.{uuid4().hex}"
     shutil.copyfile(file, arriving)
     with arriving.open("rb") as copy:
-        etag = hashlib.file_digest(copy, "sha256").hexdigest()
         os.fsync(copy.fileno())
     arriving.replace(target)
-    landed = {"uri": str(target), "etag": etag, "size": target.stat().st_size}
-    return landed | {"id": post(settings, DataLanded.type, detector, landed)}
+    # The event that the watched folder makes of it too: whichever comes later is a duplicate.
+    found = fact(target, detector)
+    if found is None:
+        raise Reject(Fault("file", shown(str(target)), "it was changed while it landed; land it again"))
+    landed = codec.data(found.message)
+    identity = {"id": found.id, "source": found.source}
+    return landed | {"id": post(settings, DataLanded.type, detector, landed, identity=identity)}

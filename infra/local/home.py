@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from datetime import timedelta
 
 import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
@@ -26,15 +25,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-import homeostat.eventing
 from homeostat.eventing.broker import App, Broker, Destination
+from homeostat.eventing.broker.kafka_client import secrets_in
+from homeostat.eventing.broker.retention import Retention
+from homeostat.eventing.doors import Tokens
 from homeostat.functions import FUNCTIONS
 
 from ..serve import function_app
 from ..shell import Host, finish_all
+from .arrivals import Arrivals
 from .child import Child
+from .doors import announce, child_environment, guarded, may_start, tls_options
 from .executors import Machine, bound
-from .observers import observers
+from .manifest_files import manifest_files
+from .observers import observers, stream_of
 from .payload_log import PayloadLog
 from .router import Router
 from .runs import Runs
@@ -44,7 +48,6 @@ from .store import Store
 
 log = logging.getLogger(__name__)
 
-MANIFESTS = Path(homeostat.eventing.__file__).parent
 APART = "detect-drift"
 """The function that runs in a process of its own."""
 
@@ -54,24 +57,25 @@ class StartError(Exception):
 
 
 class Home:
-    """Everything that `homeostat up` runs. `serve()` returns after a signal, once all is drained."""
+    """Everything that `homeostat up` runs. `serve()` returns after a signal, once all is drained. `token` is
+    what its own children show at the broker's door."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, tokens: Tokens, token: str) -> None:
+        self.settings, self.tokens = settings, tokens
+        environment = child_environment(settings, token)
         self.store = Store(settings.detectors_db)
         self.router = Router()
         self.serving = Serving(settings.state, self.router)
         self.drift_port = free_port()
         self.broker = Broker(
             settings.broker_db,
-            [
-                MANIFESTS / "broker.yaml",
-                MANIFESTS / "triggers.yaml",
-                MANIFESTS / "sources" / "canary-tick.yaml",
-            ],
+            manifest_files(settings),
             self._subscriber,
             schedules={"canary-tick": settings.tick},
+            retention=Retention(timedelta(days=settings.retain_days), settings.retain_bytes),
+            secret=secrets_in(settings.state / "secrets"),
         )
+        self.arrivals = Arrivals(settings, self.store, self.broker.accept)
         # Namespaced as the broker is, so that KServe's events look alike in both homes.
         self.payloads = PayloadLog(
             self.broker.accept, rate=settings.sample, namespace="homeostat", registry=self.router.registry
@@ -83,24 +87,21 @@ class Home:
             tracking_uri=settings.tracking_uri,
             emit=self.broker.accept,
             max_parallel=settings.max_runs,
+            environment=environment,
         )
+        self.stream = stream_of(self.serving)
         self.host = Host(
             detectors=self.store,
             emit=self.broker.accept,
             executors=bound(Machine(self.store, self.runs, self.serving)),
-            observers=observers(settings, self.serving),
+            observers=observers(settings, self.serving, self.stream),
         )
         self.functions = {name: function_app(name, self.host) for name in FUNCTIONS if name != APART}
         self.drift_host = Child(
             APART,
             [sys.executable, "-m", "homeostat.infra.serve", APART, "--port", str(self.drift_port)],
             settings.logs / f"{APART}.log",
-            {
-                "HOMEOSTAT_STATE": str(settings.state),
-                "HOMEOSTAT_HOST": settings.host,
-                "HOMEOSTAT_PORT": str(settings.port),
-                "OMP_NUM_THREADS": "1",
-            },
+            {**environment, "OMP_NUM_THREADS": "1"},
         )
         self.app = self._app()
 
@@ -109,18 +110,18 @@ class Home:
         if destination.uri:
             return destination.uri
         if destination.name == APART:
-            return f"http://{self.settings.host}:{self.drift_port}/"
+            return f"http://127.0.0.1:{self.drift_port}/"
         if destination.name in self.functions:
             return self.functions[destination.name]
         raise StartError(
-            f"triggers.yaml names the subscriber {destination.name!r}; "
-            f"functions here: {', '.join(sorted(FUNCTIONS))}"
+            f"a Trigger names the subscriber {destination}; functions here: {', '.join(sorted(FUNCTIONS))}"
         )
 
     def _app(self) -> Starlette:
         routes: list[BaseRoute] = [Route("/healthz", self._healthy), Route("/metrics", self._metrics)]
         routes += [Mount(f"/functions/{name}", app) for name, app in self.functions.items()]
-        routes += [Mount("/serving", self.router), Mount("/", self.broker.app)]
+        routes += [Mount("/serving", self.router), Mount("/gateway", self.arrivals.app)]
+        routes += [Mount("/", self.broker.app)]
         return Starlette(routes=routes, lifespan=self._running)
 
     @contextlib.asynccontextmanager
@@ -131,10 +132,13 @@ class Home:
         await self.broker.start()
         await finish_all(self.host)
         await self.payloads.start()
+        self.arrivals.start()
         yield
         # What is on its way first, while everything that it needs still runs.
+        await self.arrivals.stop()
         await self.payloads.stop()
         await self.broker.stop(self.settings.drain_seconds)
+        await self.stream.close()
         await self.runs.stop()
         await self.drift_host.stop()
         await self.serving.stop()
@@ -145,18 +149,23 @@ class Home:
         return JSONResponse({"status": "ok", "detectors": self.store.names()})
 
     async def _metrics(self, _: Request) -> Response:
-        registries: list[CollectorRegistry] = [self.broker.registry, self.router.registry]
+        registries: list[CollectorRegistry] = [
+            self.broker.registry,
+            self.router.registry,
+            self.arrivals.registry,
+        ]
         text = b"".join(generate_latest(registry) for registry in registries)
         return Response(text, media_type="text/plain; version=0.0.4")
 
     async def serve(self) -> None:
         config = uvicorn.Config(
-            self.app,
+            guarded(self.app, self.settings, self.tokens),
             host=self.settings.host,
             port=self.settings.port,
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=round(self.settings.drain_seconds),
+            **tls_options(self.settings),
         )
         await _Server(config).serve()
 
@@ -208,8 +217,12 @@ def _require_free(settings: Settings) -> None:
 
 
 def run(settings: Settings) -> None:
-    """Run the home in the foreground until SIGTERM or SIGINT. Raises StartError."""
+    """Run the home in the foreground until SIGTERM or SIGINT.
+
+    Raises StartError, and Reject for settings or manifests that cannot be run.
+    """
+    tokens = may_start(settings)
     with claimed(settings):
-        address = {"url": settings.url, "sink": settings.sink, "pid": os.getpid()}
-        (settings.state / "home.json").write_text(json.dumps(address))
-        asyncio.run(Home(settings).serve())
+        token = tokens.admit("broker")
+        announce(settings, token)
+        asyncio.run(Home(settings, tokens, token).serve())

@@ -44,7 +44,8 @@ Emit = Callable[[Sequence[WireEvent]], Awaitable[None]]
 
 
 class Runs:
-    """The engine. At most `max_parallel` children at a time, oldest submission first."""
+    """The engine. At most `max_parallel` children at a time, oldest submission first. `environment` holds
+    what they need to post to the broker."""
 
     def __init__(
         self,
@@ -54,9 +55,11 @@ class Runs:
         tracking_uri: str,
         emit: Emit,
         max_parallel: int = 1,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._state = state.resolve()
         self._sink, self._tracking_uri, self._emit = sink, tracking_uri, emit
+        self._environment = dict(environment or {})
         self._slots = asyncio.Semaphore(max_parallel)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._db: sqlite3.Connection | None = None
@@ -144,9 +147,13 @@ class Runs:
         """Run the pipeline in a process of its own; None when it ended well, else why it did not."""
         _prepare(folder, request)
         command = [sys.executable, "-m", "homeostat.infra.local.train", str(folder)]
+        environment = {**os.environ, **self._environment, "OMP_NUM_THREADS": "2"}
         with (folder / "log").open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *command, stdout=output, stderr=output, env={**os.environ, "OMP_NUM_THREADS": "2"}
+                *command,
+                stdout=output,
+                stderr=output,
+                env=environment,
             )
             try:
                 code = await asyncio.wait_for(process.wait(), request["timeout"])

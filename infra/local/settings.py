@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from homeostat.eventing.doors import DOORS, is_loopback
+from homeostat.eventing.doors import DOORS
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
 """Where one's own machine is called, when every address of it listens."""
 
 
-GUARDED = False
-"""Whether the home's app stands behind its doors (`doors.guarded`). Until it does, only loopback is served:
-tokens that nobody asks for protect nothing."""
-
-
 def _address(host: str) -> str:
     try:
-        address = host if host == "localhost" else str(ip_address(host))
+        return host if host == "localhost" else str(ip_address(host))
     except ValueError:
         raise ValueError("give an IP address to listen at, or localhost") from None
-    if not GUARDED and not is_loopback(address):
-        raise ValueError(
-            "only loopback is served for now: use 127.0.0.1 and an authenticating proxy in front"
-        )
-    return address
 
 
 def _of_doors(rates: dict[str, float]) -> dict[str, float]:
@@ -40,8 +31,17 @@ def _of_doors(rates: dict[str, float]) -> dict[str, float]:
     return rates
 
 
+def _paths(value: object) -> object:
+    """As PATH has them: one after the other with colons between them."""
+    return tuple(Path(one) for one in value.split(os.pathsep) if one) if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
-    """`host` may be any address here; whether the home may listen there is `doors.may_start`'s to say.
+    """`manifests` are Triggers, sources and sinks beside the loop's own, files or folders of them. The event
+    log keeps `retain_days` and `retain_bytes`. A file in a Detector's folder counts once it stood still for
+    `settle_seconds`; every `list_seconds` (0: never) stores are listed for what was not announced.
+
+    `host` may be any address here; whether the home may listen there is `doors.may_start`'s to say.
 
     `rates` are requests a second of one client at a door (0: no limit), such as
     `HOMEOSTAT_RATES='{"storage": 100}'`. `token` is a person's own, `broker_token` what the home gives its
@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     max_object_bytes: int = Field(default=512 * 1024 * 1024, ge=1)
     prometheus_url: str | None = None
     drain_seconds: float = Field(default=10.0, ge=0)
+    manifests: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_paths)] = ()
+    retain_days: float = Field(default=14.0, gt=0)
+    retain_bytes: int = Field(default=4 * 1024**3, ge=1024**2)
+    settle_seconds: float = Field(default=2.0, gt=0)
+    list_seconds: float = Field(default=300.0, ge=0)
 
     @property
     def url(self) -> str:

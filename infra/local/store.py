@@ -69,6 +69,20 @@ class Store:
         with self._lock:
             return [name for (name,) in self._db.execute("SELECT name FROM detectors ORDER BY name")]
 
+    def uris(self) -> dict[str, str]:
+        """Where each detector's data lies: its `spec.data.uri` by its name."""
+        with self._lock:
+            return dict(self._db.execute("SELECT name, json_extract(spec, '$.data.uri') FROM detectors"))
+
+    def batches(self, name: str) -> dict[str, str]:
+        """The etag of each batch that the detector has recorded, by its address; empty for an unknown one."""
+        query = (
+            "SELECT json_extract(value, '$.uri'), json_extract(value, '$.etag')"
+            " FROM detectors, json_each(status, '$.batches') WHERE name = ?"
+        )
+        with self._lock:
+            return dict(self._db.execute(query, (name,)))
+
     def apply(self, name: str, spec: Spec) -> str:
         """Create the detector or replace its spec; its status stays. Says created, changed or unchanged."""
         text = spec.model_dump_json()

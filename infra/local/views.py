@@ -11,7 +11,13 @@ from typing import Any
 
 from homeostat.eventing.broker.log import EventLog, Logged
 from homeostat.eventing.errors import Fault, Reject, shown
-from homeostat.eventing.messages import CanaryTick, InferenceRequest, InferenceResponse
+from homeostat.eventing.messages import (
+    CanaryTick,
+    InferenceRequest,
+    InferenceResponse,
+    KafkaRecord,
+    SamplesReceived,
+)
 from homeostat.eventing.wire import WireEvent
 
 from ..chain import BrokenChain, Link, chain, promotion, tell
@@ -21,7 +27,13 @@ from .store import Store
 
 PAGE = 500
 POLL_SECONDS = 0.2
-BUSY = (CanaryTick.type, InferenceRequest.type, InferenceResponse.type)
+BUSY = (
+    CanaryTick.type,
+    InferenceRequest.type,
+    InferenceResponse.type,
+    SamplesReceived.type,
+    KafkaRecord.type,
+)
 """Types that come by the second; people see them only when they ask for everything."""
 
 

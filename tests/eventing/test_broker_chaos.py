@@ -202,14 +202,14 @@ def holds(folder: Path, subscriber: Subscriber, events: int, kills: int) -> None
 
 
 def repeated(subscriber: Subscriber, trigger: str) -> list[str]:
-    """Events delivered after they went well: only by the very next process, which could not know."""
+    """Events delivered after they went well: only by a later process, which could not know."""
     done: dict[str, int] = {}
     again = []
     for generation, name, identity, well in subscriber.deliveries:
         if name != trigger:
             continue
         if identity in done:
-            assert generation == done[identity] + 1, f"{identity} was delivered after its success"
+            assert generation > done[identity], f"{identity} was delivered after its success"
             again.append(identity)
         if well:
             done[identity] = generation

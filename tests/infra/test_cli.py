@@ -13,7 +13,6 @@ import yaml
 from typer.testing import CliRunner
 
 from homeostat.infra.cli import cli
-from homeostat.infra.local.settings import Settings
 from tests.infra.test_manifest import GOOD
 
 run = CliRunner().invoke
@@ -85,10 +84,10 @@ def test_a_port_in_use_says_so(tmp_path: Path) -> None:
     assert "give another --port" in result.stderr
 
 
-def test_binding_wider_than_loopback_is_refused_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOMEOSTAT_HOST", "0.0.0.0")
-    with pytest.raises(ValueError, match="loopback"):
-        Settings()
+def test_binding_wider_than_loopback_is_refused_with_the_mend(tmp_path: Path) -> None:
+    ended = up("--state", str(tmp_path), "--host", "0.0.0.0", "--port", "18080")
+    assert ended.returncode == 1
+    assert "homeostat tokens create" in ended.stderr
 
 
 def test_doctor_names_what_it_found(tmp_path: Path) -> None:

@@ -44,34 +44,30 @@ def _fields(kind: type[Event]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
-def _finite(hint: Any) -> Any:
-    """JSON has no NaN, and integers beyond 64 bits are nobody's figures."""
-    numbers = st.floats(allow_nan=False, allow_infinity=False)
-    if hint == list[Any]:
-        return st.lists(st.lists(st.none() | numbers, max_size=3), max_size=3)
-    if hint == Mapping[str, Any]:
-        values = st.none() | numbers | st.booleans() | st.text(max_size=5) | st.lists(numbers, max_size=2)
-        return st.dictionaries(st.text(max_size=5), values, max_size=3)
-    if hint == Mapping[str, float]:
-        return st.dictionaries(st.text(max_size=5), numbers, max_size=3)
-    if "Any" in str(hint):
-        return st.just({}) if "Mapping" in str(hint) else st.none()
-    with_numbers = {float: numbers, int: st.integers(-(2**53), 2**53)}
-    if hint in with_numbers:
-        return with_numbers[hint]
-    if hint == float | None:
-        return st.none() | numbers
-    if hint == int | None:
-        return st.none() | st.integers(0, 2**53)
-    if hint == Mapping[str, str]:
-        return st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)
-    if "Mapping" in str(hint) and "Mapping[str, collections" not in str(hint):
-        return st.dictionaries(st.text(max_size=5), st.none() | numbers, max_size=3)
-    if "Mapping" in str(hint):
-        return st.just({})
-    if "Gate" in str(hint):
-        return st.just(())
-    return st.from_type(hint)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(max_size=5)
+LOOSE = st.none() | NUMBERS | st.booleans() | TEXTS | st.lists(NUMBERS, max_size=2)
+BY_HINT: Mapping[Any, st.SearchStrategy[Any]] = {
+    float: NUMBERS,
+    int: st.integers(-(2**53), 2**53),
+    float | None: st.none() | NUMBERS,
+    int | None: st.none() | st.integers(0, 2**53),
+    list[Any]: st.lists(st.lists(st.none() | NUMBERS, max_size=3), max_size=3),
+    list[Any] | None: st.none(),
+    Mapping[str, Any]: st.dictionaries(TEXTS, LOOSE, max_size=3),
+    Mapping[str, float]: st.dictionaries(TEXTS, NUMBERS, max_size=3),
+    Mapping[str, str]: st.dictionaries(TEXTS, TEXTS, max_size=3),
+    Figures: st.dictionaries(TEXTS, st.none() | NUMBERS, max_size=3),
+    Figures | None: st.none() | st.dictionaries(TEXTS, st.none() | NUMBERS, max_size=3),
+    Mapping[str, Figures]: st.just({}),
+    Mapping[str, Mapping[str, Any]]: st.just({}),
+    tuple[Gate, ...]: st.just(()),
+}
+"""JSON has no NaN, and integers beyond 64 bits are nobody's figures."""
+
+
+def _finite(hint: Any) -> st.SearchStrategy[Any]:
+    return BY_HINT[hint] if hint in BY_HINT else st.from_type(hint)
 
 
 def test_faults_are_told_by_field_all_at_once() -> None:

@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from homeostat.eventing import codec
 from homeostat.eventing.errors import Reject
-from homeostat.eventing.messages import EVENTS, DriftDetected, Event, KafkaRecord, TrainingRequested
+from homeostat.eventing.messages import (
+    EVENTS,
+    DriftDetected,
+    Event,
+    Figures,
+    Gate,
+    KafkaRecord,
+    TrainingRequested,
+)
 from homeostat.eventing.wire import WireEvent
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import httpx
 import pytest
 import uvicorn
@@ -126,16 +127,22 @@ def test_ten_thousand_events_from_32_clients_none_lost_each_effect_once(tmp_path
     async def story() -> None:
         listener = Subscriber()
         effects: set[str] = set()
-        async with running(tmp_path, listener) as broker, served(broker) as client:
+        # httpx costs five times what the broker does; ten thousand of its requests would measure httpx.
+        async with (
+            running(tmp_path, listener) as broker,
+            served(broker) as slow,
+            aiohttp.ClientSession() as quick,
+        ):
 
             async def post(number: int) -> None:
                 for one in range(number, 10_000, 32):
                     headers, body = encode(event(str(one), f"s{one % 100}"))
-                    answer = await client.post("/homeostat/default", headers=headers, content=body)
-                    assert answer.status_code == 202
+                    url = f"{slow.base_url}/homeostat/default"
+                    async with quick.post(url, headers=dict(headers), data=body) as answer:
+                        assert answer.status == 202
 
             await asyncio.gather(*(post(number) for number in range(32)))
-            await until(lambda: len(set(listener.got)) == 10_000, 30)
+            await until(lambda: len(listener.got) >= 10_000, 30)
             effects.update(listener.got)
         assert effects == {str(number) for number in range(10_000)}
         assert len(listener.got) == 10_000

@@ -1,62 +1,44 @@
-"""Real Alertmanagers tell a gateway of alerts that fire and end: each is one event, whoever tells it."""
+"""Real Alertmanagers tell a running home of alerts that fire and end: each is one event, whoever tells it."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-import uvicorn
 
 from homeostat.eventing import codec
-from homeostat.eventing.broker.log import EventLog
-from homeostat.eventing.gateway.app import gateway
-from homeostat.eventing.gateway.matching import Matcher
 from homeostat.eventing.messages import AlertFired, AlertResolved
 from homeostat.eventing.wire import WireEvent
-from tests.eventing.brokers import Subscriber, running
 from tests.scenarios.alertmanagers import Alertmanager
+from tests.scenarios.homes import RunningHome
 
 
 @dataclass(frozen=True)
 class Door:
-    """A gateway's address, and the events of a type that the broker behind it has on disk."""
+    """A gateway's address with a token for Alertmanager's door, and the home's accepted events of a type."""
 
     url: str
+    token: str
     events: Callable[[str], Sequence[WireEvent]]
 
 
-@pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    """A gateway that uvicorn serves before an embedded broker."""
-    server: list[uvicorn.Server] = []
-
-    async def serve() -> None:
-        async with running(tmp_path, Subscriber()) as broker:
-            app = gateway(broker.accept, Matcher({}), max_body=1024 * 1024)
-            server.append(uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off")))
-            await server[0].serve()
-
-    def events(kind: str) -> list[WireEvent]:
-        found = (one.event for one in EventLog(tmp_path / "broker.db").events())
-        return [one for one in found if one.attributes["type"] == kind]
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    try:
-        waited_for(lambda: server and server[0].started, "the gateway")
-        port = server[0].servers[0].sockets[0].getsockname()[1]
-        yield Door(f"http://127.0.0.1:{port}", events)
-    finally:
-        for one in server:
-            one.should_exit = True
-        thread.join(20)
+@pytest.fixture(scope="module")
+def door(home: RunningHome) -> Door:
+    """The running home's, which asks for a token from now on."""
+    command = [sys.executable, "-m", "homeostat.infra.cli", "tokens", "create", "alertmanager"]
+    command += ["--state", str(home.settings.state)]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    url = f"{home.settings.url}/gateway"
+    waited_for(lambda: httpx.post(f"{url}/alertmanager").status_code == 401, "the door to be closed")
+    return Door(url, made.stdout.strip(), home.events)
 
 
 def waited_for(true: Callable[[], Any], what: str, seconds: float = 30) -> None:
@@ -80,8 +62,8 @@ def test_a_group_that_fires_and_ends_is_told_once_by_two_peers(door: Door, tmp_p
     webhook = f"{door.url}/alertmanager"
     started = datetime.now(UTC)
     with (
-        Alertmanager(tmp_path / "one", webhook).running() as one,
-        Alertmanager(tmp_path / "two", webhook).running() as two,
+        Alertmanager(tmp_path / "one", webhook, door.token).running() as one,
+        Alertmanager(tmp_path / "two", webhook, door.token).running() as two,
     ):
 
         def tell(ends: datetime) -> None:
@@ -109,3 +91,33 @@ def test_a_group_that_fires_and_ends_is_told_once_by_two_peers(door: Door, tmp_p
 
 def _prints(messages: Any) -> set[tuple[str, str]]:
     return {(one.fingerprint, one.starts_at) for one in messages}
+
+
+@pytest.mark.parametrize("token", [None, "homeostat-wrong"], ids=["none", "a-wrong-one"])
+def test_an_alertmanager_without_the_token_is_refused_and_nothing_lands(
+    door: Door, tmp_path: Path, token: str | None
+) -> None:
+    def landed() -> int:
+        return len(door.events(AlertFired.type))
+
+    before, started = landed(), datetime.now(UTC)
+    with Alertmanager(tmp_path / "stranger", f"{door.url}/alertmanager", token).running() as stranger:
+        stranger.tell([alert(started, started + timedelta(hours=1), detector=f"of-{token}".lower())])
+        waited_for(lambda: "unexpected status code 401" in stranger.log(), "the refusal in its log")
+        assert stranger.sent() == 0
+    assert landed() == before
+
+
+def test_a_token_of_another_door_is_told_so(door: Door, home: RunningHome) -> None:
+    command = [sys.executable, "-m", "homeostat.infra.cli", "tokens", "create", "storage"]
+    command += ["--state", str(home.settings.state)]
+    other = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+    headers = {"authorization": f"Bearer {other}"}
+
+    def answer() -> httpx.Response:
+        return httpx.post(f"{door.url}/alertmanager", headers=headers, json={})
+
+    waited_for(lambda: answer().status_code == 403, "the token to be known")
+    assert "alertmanager" in answer().text
+    headers["authorization"] = f"Bearer {door.token}"
+    assert answer().status_code == 400  # let in, and then read

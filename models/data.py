@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .localtime import to_utc
-from .storage import MAX_BYTES, DataError, Fault, fetch, size_of
+from .storage import MAX_BYTES, DataError, Fault, fetch, told
 from .tables import FORMATS
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _load(
 
     suffix = PurePosixPath(str(uri)).suffix.lower()
     if suffix not in FORMATS:
-        size_of(uri, root=root)  # not there, or outside the root: that comes first
+        told(uri, root=root)  # not there, or outside the root: that comes first
         raise DataError(Fault("uri", repr(str(uri)), f"unknown kind of file: send {', '.join(FORMATS)}"))
     content = fetch(uri, root=root, max_bytes=max_bytes)
     if not content:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,28 @@ class DataError(Exception):
         super().__init__("; ".join(map(str, faults)))
 
 
-def size_of(uri: str | Path, *, root: str | Path | None = None) -> int | None:
-    """The object's size in bytes, None where its store does not tell. Raises as `fetch` does."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a store says of an object: its bytes, None where it does not tell, and what changes with each
+    version of it, empty where there is nothing of the kind."""
+
+    size: int | None
+    etag: str
+
+
+def told(uri: str | Path, *, root: str | Path | None = None) -> Told:
+    """What the object's store says of it now. Raises as `fetch` does."""
     place = _place(str(uri), root)
-    return _size(place, str(uri))
+    if isinstance(place, Path):
+        return Told(_size(place, str(uri)), "")
+    place[0].invalidate_cache()
+    return Told(_size(place, str(uri)), etag_of(place[0].info(place[1])))
+
+
+def etag_of(info: Mapping[str, Any]) -> str:
+    """The etag in the stores' own words, as their notifications have it: s3fs, adlfs, and gcsfs, whose
+    generation tells more."""
+    return str(info.get("generation") or info.get("ETag") or info.get("etag") or "").strip('"')
 
 
 def fetch(uri: str | Path, *, root: str | Path | None = None, max_bytes: int = MAX_BYTES) -> bytes:
@@ -106,8 +125,8 @@ def _size(place: _Place, uri: str) -> int | None:
         size: int | None = place.stat().st_size
         usable = place.is_file()
     else:
-        told = place[0].info(place[1])
-        size, usable = told.get("size"), told.get("type") != "directory"
+        info = place[0].info(place[1])
+        size, usable = info.get("size"), info.get("type") != "directory"
     if not usable:
         raise DataError(Fault("uri", f"{uri!r}, which is no file", "name one file with rows"))
     return size

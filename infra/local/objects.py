@@ -12,6 +12,7 @@ from typing import Any
 
 from homeostat.eventing.gateway.storage import landed
 from homeostat.eventing.gateway.translated import Translated
+from homeostat.models.storage import etag_of
 
 from . import files
 
@@ -62,7 +63,7 @@ def _object(uri: str, told: Mapping[str, Any]) -> Object:
     """The stores' own names for etag, version and time: s3fs, gcsfs, adlfs and fsspec's others."""
     modified = _modified(told)
     generation = str(told.get("generation") or "")
-    etag = generation or str(told.get("ETag") or told.get("etag") or "").strip('"')
+    etag = etag_of(told)
     version = str(told.get("VersionId") or "") or generation
     if not version and uri.startswith(("az://", "abfs://", "abfss://")):
         version = etag  # a new one with each write, see eventing/gateway/storage/azure.py

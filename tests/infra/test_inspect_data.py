@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,17 @@ def test_an_object_that_is_not_there_yet_is_looked_at_again(tmp_path: Path, spec
     with pytest.raises(Retry, match="not there yet") as caught:
         inspect_batch(DataLanded(uri=str(tmp_path / "later.csv")), spec, NOW)
     assert caught.value.after > 0
+
+
+def test_an_object_counts_once_its_etag_is_the_one_that_was_announced(tmp_path: Path, s3: Any) -> None:
+    spec = Spec(data=Data(uri="s3://plant/pump/", channels=CHANNELS, label="anomaly"))
+    content = land(tmp_path).read_bytes()
+    etag = s3.put_object(Bucket="plant", Key="pump/rows.csv", Body=content)["ETag"].strip('"')
+    event = DataLanded(uri="s3://plant/pump/rows.csv", etag=etag, size=len(content))
+    assert inspect_batch(event, spec, NOW).rows == 300
+    s3.put_object(Bucket="plant", Key="pump/rows.csv", Body=content.replace(b"2026", b"2027"))
+    with pytest.raises(Retry, match="written anew"):
+        inspect_batch(event, spec, NOW)
 
 
 def test_an_object_that_is_still_being_written_is_looked_at_again(tmp_path: Path, spec: Spec) -> None:

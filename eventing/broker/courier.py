@@ -72,7 +72,7 @@ class Courier:
                 if whole is None:  # dropped by hand meanwhile
                     await self._finish(sequence, count, again)
                     return
-                answer = await self._attempt(self._target, whole)
+                answer = await self._attempt(self._target, whole, reply=True)
             if is_success(answer.code):
                 await self._succeeded(answer)
                 await self._finish(sequence, count, again)
@@ -126,12 +126,12 @@ class Courier:
                 log.warning("%s: %s; trying again", self.trigger.name, retry)
                 await self._rest(retry.after)
 
-    async def _attempt(self, target: Target, event: WireEvent) -> Answer:
+    async def _attempt(self, target: Target, event: WireEvent, *, reply: bool) -> Answer:
         delivery = self.trigger.delivery
-        within = delivery.timeout.total_seconds()
+        within, structured = delivery.timeout.total_seconds(), delivery.format == "json"
         try:
             async with asyncio.timeout(within):
-                return await send(target, event, self._client, structured=delivery.format == "json")
+                return await send(target, event, self._client, structured=structured, reply=reply)
         except TimeoutError:
             return Answer(None, [], f"no answer within {within:g} s".encode())
 
@@ -139,6 +139,9 @@ class Courier:
         await self._persist(self._store.finished, self.trigger.name, sequence, count > 0, again)
 
     async def _succeeded(self, answer: Answer) -> None:
+        """A reply is a new event, with 200 alone (data plane, § Derived (Reply) Events)."""
+        if answer.code != 200:
+            return
         if answer.body and (answer.header("ce-id") or "cloudevents" in answer.header("content-type")):
             try:
                 reply = decode(answer.headers, answer.body)
@@ -155,7 +158,7 @@ class Courier:
             extensions = {"knativeerrordest": destination, "knativeerrordata": " ".join(printable.split())}
             extensions |= {"knativeerrorcode": str(answer.code)} if answer.code else {}
             letter = WireEvent({**event.attributes, **extensions}, event.data)
-            answered = await self._attempt(self._dead_letter_target, letter)
+            answered = await self._attempt(self._dead_letter_target, letter, reply=False)
             if not is_success(answered.code):
                 log.warning("%s: the dead letter sink answered %s", name, answered.code)
         await self._persist(self._store.bury, name, sequence, destination, answer.code, reason, again)

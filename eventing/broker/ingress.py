@@ -9,6 +9,7 @@ import orjson
 
 from ..batch import decode_all
 from ..errors import Fault, Reject, Retry, shown
+from ..handshake import permission
 from ..wire import WireEvent, decode_raw
 
 Scope = MutableMapping[str, Any]
@@ -45,6 +46,9 @@ class Ingress:
             return
         try:
             self._check(scope)
+            if scope["method"] == "OPTIONS":
+                await _permit(scope["headers"], send)
+                return
             body = await self._body(scope, receive)
             await self._accept(_events(scope["headers"], body))
         except Reject as rejected:
@@ -65,9 +69,9 @@ class Ingress:
         if path not in self._paths:
             mend = f"brokers here: {', '.join(sorted(self._paths))}"
             raise Answered(404, [Fault("path", shown(path), mend)])
-        if scope["method"] != "POST":
+        if scope["method"] not in ("POST", "OPTIONS"):
             fault = Fault("method", shown(scope["method"]), "POST one CloudEvent, or a batch")
-            raise Answered(405, [fault], (b"allow", b"POST"))
+            raise Answered(405, [fault], (b"allow", b"OPTIONS, POST"))
         if not self.open:
             fault = Fault("broker", "not taking events", "it starts or stops; try again")
             raise Answered(503, [fault], (b"retry-after", b"1"))
@@ -107,6 +111,15 @@ def _events(headers: Sequence[tuple[bytes, bytes]], body: bytes) -> list[WireEve
         if not dict(headers).get(b"content-type", b"").lower().startswith(b"application/cloudevents-batch"):
             raise
     return decode_all([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers], body)
+
+
+async def _permit(headers: Sequence[tuple[bytes, bytes]], send: Send) -> None:
+    """Who asks first is answered as the data plane says (§ HTTP Verbs). Raises Reject."""
+    asked = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    granted = [(name.encode(), value.encode("latin-1")) for name, value in permission(asked).items()]
+    length = (b"content-length", b"0")
+    await send({"type": "http.response.start", "status": 200, "headers": [length, *granted]})
+    await send(_NOTHING)
 
 
 async def _answer(send: Send, status: int, faults: Sequence[Fault], *headers: tuple[bytes, bytes]) -> None:

@@ -40,14 +40,18 @@ Target = str | App | Writer
 """A subscriber's URL, the ASGI app itself, or who writes to it."""
 
 
-async def send(target: Target, event: WireEvent, client: httpx.AsyncClient, *, structured: bool) -> Answer:
-    """Deliver once, without a time limit of its own. Never raises for what a subscriber does."""
+async def send(
+    target: Target, event: WireEvent, client: httpx.AsyncClient, *, structured: bool, reply: bool
+) -> Answer:
+    """Deliver once, without a time limit of its own. Never raises for what a subscriber does. `reply`: an
+    event in the answer is wanted."""
     if isinstance(target, Writer):
         return await target.send(event)
     headers, body = (
         ([("content-type", STRUCTURED)], encode_structured(event)) if structured else encode(event)
     )
-    headers.append(("prefer", "reply"))
+    if reply:
+        headers.append(("prefer", "reply"))
     if isinstance(target, str):
         return await _over_http(target, headers, body, client)
     return await _in_process(target, headers, body)

@@ -24,13 +24,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..batch import decode_all
+from ..handshake import permission
 from ..messages import AlertFired, AlertResolved, DataLanded
 from ..wire import WireEvent
 from . import alertmanager, grafana
 from .alerts import TRUNCATED
 from .answers import HANDLERS, media, only, read
 from .emit import event
-from .handshake import options
 from .metrics import Metrics
 from .openapi import document
 from .storage import KEEPING, STORAGE, Keep, Store, Translate, handshake
@@ -67,8 +67,8 @@ class _Gateway:
         body = await read(request, self._max_body)
         # Event Grid asks its own way before it sends its own schema.
         asks = request.headers.get("aeg-event-type", "").lower() == "subscriptionvalidation"
-        if asks and (permission := handshake(json_value(body))):
-            return JSONResponse(permission)
+        if asks and (validation := handshake(json_value(body))):
+            return JSONResponse(validation)
         return await self._take(door, translate(dict(request.headers), body), request)
 
     async def objects(self, door: str, keep: Keep, store: Store, request: Request) -> Response:
@@ -147,7 +147,9 @@ def gateway(
 
 def _post_or_ask(take: Handler) -> Handler:
     async def answer(request: Request) -> Response:
-        return await (options(request) if request.method == "OPTIONS" else take(request))
+        if request.method == "OPTIONS":
+            return Response(headers=permission(request.headers))
+        return await take(request)
 
     return answer
 

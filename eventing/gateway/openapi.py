@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ..handshake import ORIGIN, RATE
 from . import alertmanager, grafana
-from .handshake import ORIGIN, RATE
 
 _REF = "#/components/schemas/"
 _JSON = "application/json"

@@ -110,7 +110,7 @@ def test_the_dead_letter_sink_gets_the_event_with_its_three_extensions(tmp_path:
 
 def test_a_reply_is_a_new_event(tmp_path: Path) -> None:
     async def story() -> None:
-        listener = Subscriber()
+        listener = Subscriber(lambda *_: 200)
         names = {"id": "reply", "source": "/r", "type": "answer", "specversion": "1.0"}
         listener.reply = ([(f"ce-{name}".encode(), value.encode()) for name, value in names.items()], b"{}")
         async with running(tmp_path, listener, filters=[{"exact": {"type": "t"}}]) as broker:

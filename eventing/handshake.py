@@ -8,21 +8,20 @@ because a request said so.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
-from starlette.requests import Request
-from starlette.responses import Response
-
-from ..errors import Fault, Reject, shown
+from .errors import Fault, Reject, shown
 
 ORIGIN = r"^[A-Za-z0-9*]([A-Za-z0-9.*-]{0,251}[A-Za-z0-9])?$"
 RATE = r"^[1-9][0-9]{0,8}$"
 _ORIGIN, _RATE = re.compile(ORIGIN), re.compile(RATE)
 
 
-async def options(request: Request) -> Response:
-    """Grant what is asked. Raises Reject when origin or rate are none."""
-    origin = request.headers.get("webhook-request-origin")
-    rate = request.headers.get("webhook-request-rate")
+def permission(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that answer OPTIONS; what is asked is granted. Names are lower case. Raises Reject when
+    origin or rate are none."""
+    origin = headers.get("webhook-request-origin")
+    rate = headers.get("webhook-request-rate")
     wrong = []
     if origin is not None and not _ORIGIN.fullmatch(origin):
         mend = "send a DNS name, such as events.example.com"
@@ -32,4 +31,4 @@ async def options(request: Request) -> Response:
     if wrong:
         raise Reject(wrong)
     granted = {"webhook-allowed-origin": origin, "webhook-allowed-rate": rate or "*"} if origin else {}
-    return Response(headers={"allow": "OPTIONS, POST", **granted})
+    return {"allow": "OPTIONS, POST", **granted}

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import lcm
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .choices import DecomposeKind
 from .features import runs
 from .periods import LONGEST_CYCLE
 from .phase import infer
@@ -25,7 +26,6 @@ from .rolling import trailing_median
 
 Rows = NDArray[np.float64]
 Phase = NDArray[np.int64]
-DecomposeKind = Literal["none", "stl", "mstl"]
 
 _MOST_PERIODS = 4
 _HIGHEST = 1e6  # of its noise; the fit takes a hundredth of the cycle's deviation for noise at least

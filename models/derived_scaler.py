@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .features import Scaler, ScalerKind
+from .choices import ScalerKind
+from .features import Scaler
 
 _CONSTANT = 1e-9  # of a raw channel's level: a derived channel that varies by less holds only rounding
 

@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .choices import DriftKind
 from .features import Scaler
 
-Test = Literal["mmd", "ks"]
 Rows = NDArray[np.float32]
 
 _REFERENCE_ROWS = 400  # of at most 2,000; neighbours say the same, and MMD's cost grows with the square
@@ -39,7 +39,7 @@ _MMD_MOST = 1.0  # two distributions with nothing in common are 1.41 apart
 # blunter than MMD: one channel among many must leave its old range altogether.
 _KS_MARGIN = 2.5
 _KS_LEAST = 0.1
-_NOTHING_IN_COMMON: Mapping[Test, float] = {"mmd": _MMD_MOST, "ks": 0.75}  # KS: halfway between half and all
+_NOTHING_IN_COMMON: Mapping[DriftKind, float] = {"mmd": _MMD_MOST, "ks": 0.75}  # KS: midway from half to all
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class DriftTest:
         reference: NDArray[Any],
         channels: tuple[str, ...],
         *,
-        test: Test = "mmd",
+        test: DriftKind = "mmd",
         p_value: float = 0.01,
         window: int = 500,
         follows: bool = False,
@@ -85,10 +85,10 @@ class DriftTest:
         import torch
 
         torch.set_num_threads(1)  # the host serves other work on the same cores
-        if test not in get_args(Test):
-            raise ValueError(f"test is {test!r}: choose one of {', '.join(get_args(Test))}")
+        if test not in get_args(DriftKind):
+            raise ValueError(f"test is {test!r}: choose one of {', '.join(get_args(DriftKind))}")
         raw = _checked(reference, tuple(channels), "reference", _LEAST_REFERENCE)
-        self.kind: Test = test
+        self.kind: DriftKind = test
         self.channels = tuple(channels)
         self.p_value = p_value
         self._seed = seed

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-ScalerKind = Literal["robust", "standard", "none"]
+from .choices import ScalerKind
+
 Segments = NDArray[np.int64]
 
 _FARTHEST = 1e6  # scaled values are clipped here, so that their squares stay finite in float32

@@ -1,5 +1,4 @@
-"""Raw rows become the channels that a detector sees: missing values, baseline, season and trend, statistics,
-scale.
+"""Raw rows become a detector's channels: missing values, baseline, season and trend, statistics, scale.
 
 One object holds what the chain has learnt, and one method applies it, in training and in scoring. Every step
 looks back only, at most so far as `tail` says, so that a stream which keeps that many rows gets the same
@@ -17,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import baseline as baselines
-from .decomposition import DecomposeKind, Decomposition
+from .choices import DecomposeKind, ScalerKind
+from .decomposition import Decomposition
 from .derived_scaler import scaled
-from .features import Scaler, ScalerKind, runs
+from .features import Scaler, runs
 from .missing import Missing
 from .prepared_settings import restored
 from .raw_rows import clock, table

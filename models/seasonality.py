@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .decomposition import DecomposeKind, Decomposition, Phase, Rows, cycle_length, deseasonalised
+from .choices import DecomposeKind
+from .decomposition import Decomposition, Phase, Rows, cycle_length, deseasonalised
 from .features import Scaler, runs
 from .periods import find
 

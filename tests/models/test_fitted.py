@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.models import ALGORITHMS
-from homeostat.models.fitting import COSTLY, fit
+from homeostat.models.calibration import COSTLY
+from homeostat.models.fitting import fit
 from homeostat.models.metrics import report
 from tests.models.quick import QUICK
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.models import artifact
+from homeostat.models.choices import ThresholdKind
 from homeostat.models.fitted import Fitted
 from homeostat.models.fitting import Labelled, fit
 
@@ -27,7 +29,7 @@ def made(**options: object) -> Fitted:
     return fit("sub-pca", rows(600), channels=CHANNELS, window=10, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("threshold", ["spot", "conformal", "blocked"])
+@pytest.mark.parametrize("threshold", get_args(ThresholdKind))
 def test_a_lower_false_alarm_rate_gives_a_higher_threshold(threshold: str) -> None:
     limits = [made(threshold=threshold, false_alarm_rate=rate).threshold for rate in (0.1, 0.02, 0.005)]
     assert limits == sorted(limits)

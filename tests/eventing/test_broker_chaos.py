@@ -23,6 +23,7 @@ import yaml
 
 from homeostat.eventing.broker.control import Control
 from homeostat.eventing.broker.courier import CONCURRENCY
+from tests.eventing.brokers import until
 
 SUBJECTS, RETRY = 40, 6
 BROKER = """
@@ -60,8 +61,18 @@ class Subscriber:
         self.deliveries: list[tuple[int, str, str, bool]] = []
         """Broker process, trigger, event and whether it went well, as they came."""
         self._tries: dict[tuple[str, str], int] = defaultdict(int)
+        self._over = asyncio.Event()
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def end(self) -> None:
+        """Every handler comes to its end: what is left to the garbage collector upsets what comes after."""
+        self._over.set()
+        for writer in self._open:
+            writer.close()
+        await until(lambda: not self._open)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 headers = dict(
@@ -70,9 +81,8 @@ class Subscriber:
                 await reader.readexactly(int(headers.get("content-length", 0)))
                 writer.write(await self._answer(head.split(b" ")[1].decode()[1:], headers["ce-id"]))
                 await writer.drain()
-                if writer.is_closing():
-                    return
         writer.close()
+        self._open.discard(writer)
 
     async def _answer(self, trigger: str, identity: str) -> bytes:
         trouble, times = plan(identity)
@@ -87,7 +97,8 @@ class Subscriber:
         if trouble == "close":
             raise ConnectionError
         if trouble == "hang":
-            await asyncio.sleep(4)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), 4)
         code = {"poison": "400", "never": "500", "hang": "202"}.get(trouble, trouble)
         return f"HTTP/1.1 {code} x\r\nretry-after: 0\r\ncontent-length: 3\r\n\r\nbad".encode()
 
@@ -159,6 +170,7 @@ async def chaos(folder: Path, events: int, kills: int, seconds: tuple[float, flo
             child.kill()
             await child.wait()
     server.close()
+    await subscriber.end()
     return subscriber
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .ranges import PrecisionRecall, ranges
+from .ranges import PrecisionRecall, ranges, row_by_row
 
 Times = NDArray[np.float64]
 
@@ -28,9 +28,7 @@ def affiliation(alarms: NDArray[Any], labels: NDArray[Any]) -> PrecisionRecall |
     >>> f"{found.precision:.2f} {found.recall:.2f}"  # the authors' example
     '0.82 0.84'
     """
-    alarm, truth = np.asarray(alarms, np.bool_), np.asarray(labels) > 0
-    if alarm.ndim != 1 or alarm.shape != truth.shape:
-        raise ValueError(f"alarms {alarm.shape} and labels {truth.shape} must be one per row, of one length")
+    alarm, truth = row_by_row(alarms, labels)
     if not truth.any():
         return None
     if not alarm.any():

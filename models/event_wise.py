@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .ranges import ranges
+from .ranges import ranges, row_by_row
 
 DAY = 86_400.0
 """Seconds."""
@@ -51,9 +51,9 @@ def event_wise(alarms: NDArray[Any], labels: NDArray[Any]) -> EventWise:
     >>> found.events, found.found, found.false_alarms, found.delays.tolist()
     (2, 2, 1, [1, 0])
     """
-    alarm, truth = np.asarray(alarms, np.bool_), np.asarray(labels) > 0
-    if alarm.ndim != 1 or alarm.shape != truth.shape or not len(alarm):
-        raise ValueError(f"alarms {alarm.shape} and labels {truth.shape} must be one per row, of one length")
+    alarm, truth = row_by_row(alarms, labels)
+    if not len(alarm):
+        raise ValueError("alarms and labels are empty: give at least one row")
     starts, stops = ranges(truth)
     # The first alarmed row at or after each event's start; the row past the end stands for none.
     alarmed = np.append(np.flatnonzero(alarm), len(alarm))

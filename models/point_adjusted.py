@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .ranges import ranges
+from .ranges import ranges, row_by_row
 
 
 class PointAdjusted(NamedTuple):
@@ -32,9 +32,7 @@ def point_adjusted(alarms: NDArray[Any], labels: NDArray[Any]) -> PointAdjusted 
     >>> f"{found.f1:.2f}, by chance {found.random_f1:.2f}"
     '0.91, by chance 0.80'
     """
-    alarm, truth = np.asarray(alarms, np.bool_), np.asarray(labels) > 0
-    if alarm.ndim != 1 or alarm.shape != truth.shape:
-        raise ValueError(f"alarms {alarm.shape} and labels {truth.shape} must be one per row, of one length")
+    alarm, truth = row_by_row(alarms, labels)
     if not truth.any():
         return None
     starts, stops = ranges(truth)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .ranges import PrecisionRecall, Rows, ranges
+from .ranges import PrecisionRecall, Rows, ranges, row_by_row
 
 
 def range_based(alarms: NDArray[Any], labels: NDArray[Any], existence: float = 0.2) -> PrecisionRecall | None:
@@ -21,9 +21,7 @@ def range_based(alarms: NDArray[Any], labels: NDArray[Any], existence: float = 0
     >>> range_based(np.array([0, 1, 1, 0, 0, 1]), np.array([0, 0, 1, 1, 1, 1]), existence=0)
     PrecisionRecall(precision=0.75, recall=0.25)
     """
-    alarm, truth = np.asarray(alarms, np.bool_), np.asarray(labels) > 0
-    if alarm.ndim != 1 or alarm.shape != truth.shape:
-        raise ValueError(f"alarms {alarm.shape} and labels {truth.shape} must be one per row, of one length")
+    alarm, truth = row_by_row(alarms, labels)
     if not 0 <= existence <= 1:
         raise ValueError(f"existence is {existence}: give a share from 0 to 1")
     if not truth.any():

@@ -1,4 +1,4 @@
-"""Ranges of flagged rows, and the figures of one set of ranges against another."""
+"""Flagged rows, their ranges, and the figures of one set of ranges against another."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ class PrecisionRecall(NamedTuple):
         if not self.precision or not self.recall:
             return 0.0
         return 2 * self.precision * self.recall / (self.precision + self.recall)
+
+
+def row_by_row(alarms: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n,) alarms and (n,) labels, above 0 being anomalous, as flags. Raises ValueError when they do not lie
+    side by side."""
+    alarm, truth = np.asarray(alarms, np.bool_), np.asarray(labels) > 0
+    if alarm.ndim != 1 or alarm.shape != truth.shape:
+        raise ValueError(f"alarms {alarm.shape} and labels {truth.shape} must be one per row, of one length")
+    return alarm, truth
 
 
 def ranges(flags: NDArray[Any]) -> tuple[Rows, Rows]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .algorithm import Float32Array
 
 _CELLS = 2_000_000  # values held at once; 16 MB in double precision
+_FITTED_CELLS = 20_000_000  # 160 MB
 
 
 def batches(windows: Float32Array, beside: int = 0) -> Iterator[tuple[slice, Float32Array]]:
@@ -39,6 +40,19 @@ def thinned(window: int, channels: int, most: int) -> NDArray[np.int64]:
     """
     rows = max(1, min(window, most // channels))
     return np.asarray(np.unique(np.rint(np.linspace(window - 1, 0, rows))), np.int64)
+
+
+def thinned_and_drawn(windows: Float32Array, most_values: int, seed: int) -> Float32Array:
+    """What of (n, w, c) windows an algorithm fits on that holds them all at once: at most `most_values` of
+    each, see `thinned`, and of so many windows, two at least, as come to 20 million values in all.
+
+    >>> thinned_and_drawn(np.zeros((1_000, 60, 200), np.float32), 600, 0).shape
+    (1000, 3, 200)
+    """
+    n, w, c = windows.shape
+    rows = thinned(w, c, most_values)
+    chosen = drawn(n, max(2, _FITTED_CELLS // (len(rows) * c)), seed)
+    return np.asarray(windows[np.ix_(chosen, rows)])
 
 
 def drawn(n: int, most: int, seed: int) -> NDArray[np.int64]:

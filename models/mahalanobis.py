@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .algorithm import Float32Array, Scores
-from .batches import batches, drawn, thinned
+from .batches import batches, thinned, thinned_and_drawn
 from .contributions import occluded
 from .restoring import shape_of, taken
 
 _MOST_VALUES = 300  # of a window; the rows of a longer one are thinned out, for the precision is their square
-_MOST_CELLS = 20_000_000  # of all windows fitted at once; 160 MB
 _FARTHEST = 1e3  # robust standard deviations: beyond, a value is far, however far
 _LEAST_SHRINKAGE = 1e-3  # of the covariance towards a sphere, so that constant channels leave an inverse
 
@@ -53,11 +52,8 @@ class Mahalanobis:
     def fit(self, windows: Float32Array) -> None:
         from sklearn.covariance import ledoit_wolf
 
-        n, w, c = windows.shape
-        self._shape = (w, c)
-        rows = thinned(w, c, _MOST_VALUES)
-        chosen = drawn(n, max(2, _MOST_CELLS // (len(rows) * c)), self.seed)
-        values = _flat(windows[np.ix_(chosen, rows)])
+        self._shape = windows.shape[1], windows.shape[2]
+        values = _flat(thinned_and_drawn(windows, _MOST_VALUES, self.seed))
         mean = values.mean(axis=0)
         covariance, _ = ledoit_wolf(values - mean, assume_centered=True)
         size = len(mean)

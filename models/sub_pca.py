@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .algorithm import Float32Array, Scores, positive
-from .batches import batches, drawn, thinned
+from .batches import batches, thinned, thinned_and_drawn
 from .contributions import occluded, shares
 from .restoring import number_of, shape_of, taken
 
 STATISTICS = ("q", "t2", "both")
 _MOST_VALUES = 1_500  # of a window; the rows of a longer one are thinned out
-_MOST_CELLS = 20_000_000  # of all windows fitted at once; 160 MB
 _FARTHEST = 50.0  # standard deviations: beyond, a value is far, however far
 _LEAST = 1e-6  # of a cell's variance: what is left of less is rounding
 
@@ -67,11 +66,8 @@ class SubPCA:
         return self._shape
 
     def fit(self, windows: Float32Array) -> None:
-        n, w, c = windows.shape
-        self._shape = (w, c)
-        rows = thinned(w, c, _MOST_VALUES)
-        chosen = drawn(n, max(2, _MOST_CELLS // (len(rows) * c)), self.seed)
-        values = windows[np.ix_(chosen, rows)].astype(np.float64)
+        self._shape = windows.shape[1], windows.shape[2]
+        values = thinned_and_drawn(windows, _MOST_VALUES, self.seed).astype(np.float64)
         spread = values.std(axis=(0, 1))
         scale = np.where(spread > 0, spread, 1.0)
         self._learned = {"center": values.mean(axis=(0, 1)), "scale": scale}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from homeostat.models import batches as batches_module
 from homeostat.models import contributions, empirical_tails, periodicity, restoring
 from homeostat.models import stretches as stretches_module
-from homeostat.models.batches import batches, drawn
+from homeostat.models.batches import batches, drawn, thinned_and_drawn
 from homeostat.models.features import windows
 from homeostat.models.stretches import stretches
 from tests.models.every import normal
@@ -60,6 +60,17 @@ def test_so_many_are_drawn_at_most_in_order_and_by_seed(n: int, most: int) -> No
     assert (np.diff(chosen) > 0).all()
     assert (chosen == drawn(n, most, 3)).all()
     assert set(chosen) <= set(range(n))
+
+
+@pytest.mark.parametrize(("cells", "kept"), [(10**6, 50), (10 * 3 * 2, 10), (1, 2)])
+def test_what_is_fitted_at_once_is_bounded_and_ends_with_each_windows_last_row(
+    monkeypatch: pytest.MonkeyPatch, cells: int, kept: int
+) -> None:
+    monkeypatch.setattr(batches_module, "_FITTED_CELLS", cells)
+    every = windows(np.arange(2 * 69, dtype=np.float32).reshape(69, 2), 20)
+    chosen = thinned_and_drawn(every, 6, 3)
+    assert chosen.shape == (kept, 3, 2)
+    assert (chosen[:, -1] == every[drawn(50, kept, 3), -1]).all()
 
 
 SHARED = [batches_module, contributions, empirical_tails, periodicity, restoring, stretches_module]

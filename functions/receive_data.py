@@ -18,8 +18,7 @@ MAX_BATCHES = 500
 
 
 def decide(event: DataLanded, detector: Detector, batch: Batch) -> Iterable[Message]:
-    known = next((one for one in detector.status.batches if one.uri == batch.uri), None)
-    if known and (known.etag == batch.etag or _older(batch.sequencer, known.sequencer)):
+    if recorded(detector, batch.uri, batch.etag, batch.sequencer):
         return
     new_rows = detector.status.new_rows + batch.rows
     kept = [one for one in detector.status.batches if one.uri != batch.uri]
@@ -29,6 +28,12 @@ def decide(event: DataLanded, detector: Detector, batch: Batch) -> Iterable[Mess
     )
     if new_rows >= detector.spec.retrain.min_new_rows:
         yield TrainingRequested(trigger="data", reason=f"{new_rows} new rows")
+
+
+def recorded(detector: Detector, uri: str, etag: str, sequencer: str) -> Batch | None:
+    """The batch on record that makes this version of the object no news: it is the same one, or a newer."""
+    known = next((one for one in detector.status.batches if one.uri == uri), None)
+    return known if known and (known.etag == etag or _older(sequencer, known.sequencer)) else None
 
 
 def _older(one: str, other: str) -> bool:

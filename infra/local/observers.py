@@ -11,6 +11,7 @@ from homeostat.eventing.codec import Context
 from homeostat.eventing.messages import DataLanded
 from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detector import Batch, Detector
+from homeostat.functions.receive_data import recorded
 from homeostat.functions.score_stream import StreamFacts
 
 from ..shell import Observe
@@ -34,7 +35,9 @@ def observers(
     stream = stream or stream_of(serving)
 
     async def batch(event: DataLanded, _: Context, detector: Detector) -> Batch:
-        return await asyncio.to_thread(
+        # A store has the newest version only: an older one would be waited for, and others behind it.
+        known = recorded(detector, event.uri, event.etag, event.sequencer)
+        return known or await asyncio.to_thread(
             inspect_batch, event, detector.spec, datetime.now(UTC), settings.max_object_bytes
         )
 

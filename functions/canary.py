@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from .detector import CanarySpec, RevisionFigures
+from .detector import RevisionFigures
+from .spec import CanarySpec
 
 LATENCY_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Upper bounds in milliseconds. The router counts by them; one more bucket holds everything slower."""

@@ -11,7 +11,7 @@ from homeostat.eventing import codec
 from homeostat.eventing.errors import Fault, Reject, shown
 from homeostat.eventing.messages import KafkaRecord, SamplesReceived
 
-from .detector import Spec
+from .spec import Spec
 
 Row = Sequence[float | None]
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from homeostat.eventing.codec import faults
 from homeostat.eventing.errors import Fault, Reject, shown
-from homeostat.functions.detector import Spec
+from homeostat.functions.spec import Spec
 
 API_VERSION = "homeostat.dev/v1alpha1"
 # RFC 1123 label, short enough that `<name>-<run>` is one as well.

@@ -21,7 +21,8 @@ from homeostat.eventing import codec
 from homeostat.eventing.errors import Fault, Reject, Retry, shown
 from homeostat.eventing.messages import COMMANDS, EVENTS, CanaryTick, Command, Event
 from homeostat.eventing.wire import WireEvent
-from homeostat.functions.detector import Cause, Detector, Message, Remember, Spec, Status
+from homeostat.functions.detector import Cause, Detector, Message, Remember, Status
+from homeostat.functions.spec import Spec
 
 from .outcome import Claim, Outcome
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from homeostat.functions.detector import Spec, Status
+from homeostat.functions.detector import Status
+from homeostat.functions.spec import Spec
 from homeostat.models import ALGORITHMS, FAMILIES
 
 from ..manifest import API_VERSION

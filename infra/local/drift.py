@@ -25,7 +25,8 @@ from homeostat.eventing.codec import Context
 from homeostat.eventing.errors import Fault, Reject, Retry
 from homeostat.eventing.messages import InferenceRequest
 from homeostat.functions.detect_drift import DriftFacts
-from homeostat.functions.detector import Detector, Revision, Spec
+from homeostat.functions.detector import Detector, Revision
+from homeostat.functions.spec import Spec
 from homeostat.models import artifact, protocol
 from homeostat.models.drift import DriftTest
 from homeostat.models.fitted import Fitted

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from homeostat.eventing.errors import Fault, Reject, Retry
 from homeostat.eventing.messages import DataLanded
-from homeostat.functions.detector import Batch, Spec
+from homeostat.functions.detector import Batch
+from homeostat.functions.spec import Spec
 from homeostat.models.data import inspect
 from homeostat.models.storage import MAX_BYTES, DataError, shown_size, told
 

@@ -22,7 +22,8 @@ import orjson
 
 from homeostat.eventing.messages import StartTraining
 from homeostat.eventing.wire import WireEvent
-from homeostat.functions.detector import Cause, Spec
+from homeostat.functions.detector import Cause
+from homeostat.functions.spec import Spec
 from homeostat.pipelines.announcement import failed_event
 
 from .child import end

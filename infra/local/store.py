@@ -17,7 +17,8 @@ from typing import Any
 
 import orjson
 
-from homeostat.functions.detector import Cause, Detector, Spec, Status
+from homeostat.functions.detector import Cause, Detector, Status
+from homeostat.functions.spec import Spec
 
 from ..outcome import Claim, Outcome
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from homeostat.functions.detector import Spec
+from homeostat.functions.spec import Spec
 from homeostat.models import artifact, baseline, fitted, memory
 from homeostat.models.alarms import trailing_mean
 from homeostat.models.drift import DriftTest

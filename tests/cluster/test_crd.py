@@ -23,7 +23,8 @@ from pydantic import (
 )
 
 from homeostat.eventing.durations import parse_duration
-from homeostat.functions.detector import Spec, Status
+from homeostat.functions.detector import Status
+from homeostat.functions.spec import Spec
 from homeostat.infra import manifest
 from homeostat.infra.cluster import crd
 from homeostat.infra.cluster.structural import structural

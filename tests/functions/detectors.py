@@ -17,9 +17,9 @@ from homeostat.functions.detector import (
     Revision,
     RevisionFigures,
     Run,
-    Spec,
     Status,
 )
+from homeostat.functions.spec import Spec
 
 M = TypeVar("M")
 

@@ -25,7 +25,8 @@ from homeostat.eventing.messages import (
 )
 from homeostat.functions import FUNCTIONS, wakes_on
 from homeostat.functions.canary import CanaryFacts
-from homeostat.functions.detector import Detector, Message, Remember, RevisionFigures, Spec, Status
+from homeostat.functions.detector import Detector, Message, Remember, RevisionFigures, Status
+from homeostat.functions.spec import Spec
 from tests.functions.detectors import NOON, cause
 
 DAY = timedelta(days=1)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homeostat.functions.canary import LATENCY_BUCKETS_MS, Verdict, increment, judge, quantile
-from homeostat.functions.detector import CanarySpec, RevisionFigures
+from homeostat.functions.detector import RevisionFigures
+from homeostat.functions.spec import CanarySpec
 from tests.functions.detectors import figures
 
 SPEC = CanarySpec()

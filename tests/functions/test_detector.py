@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from homeostat.functions.detector import Detector, DriftState, Judging, Spec, Status
+from homeostat.functions.detector import Detector, DriftState, Judging, Status
+from homeostat.functions.spec import Spec
 from tests.functions.detectors import NOON, batch, canary, detector, revision, run, spec
 
 MINIMAL: dict[str, Any] = {"data": {"uri": "s3://plant/pump/", "channels": ["Current"]}}

@@ -16,7 +16,8 @@ from homeostat.eventing.codec import Context
 from homeostat.eventing.errors import Reject, Retry
 from homeostat.eventing.messages import InferenceRequest
 from homeostat.functions.detect_drift import DriftFacts
-from homeostat.functions.detector import Cause, Data, Detector, Drift, Features, Revision, Spec, Status
+from homeostat.functions.detector import Cause, Detector, Revision, Status
+from homeostat.functions.spec import Data, Drift, Features, Spec
 from homeostat.infra.local.drift import DriftObserver
 from homeostat.models import artifact
 from homeostat.models.drift import DriftTest

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from homeostat.eventing.messages import COMMANDS, Promote, StartCanary
-from homeostat.functions.detector import Canary, Cause, Detector, Revision, Spec, Status
+from homeostat.functions.detector import Canary, Cause, Detector, Revision, Status
+from homeostat.functions.spec import Spec
 from homeostat.infra.local.executors import EXECUTORS, Machine, bound
 from homeostat.infra.local.router import Router
 from homeostat.infra.local.serving import Desired, Served, Serving

@@ -10,7 +10,8 @@ import pytest
 
 from homeostat.eventing.errors import Reject, Retry
 from homeostat.eventing.messages import DataLanded
-from homeostat.functions.detector import Batch, Data, Spec
+from homeostat.functions.detector import Batch
+from homeostat.functions.spec import Data, Spec
 from homeostat.infra.local.inspect_data import inspect_batch
 from homeostat.models.simulator import CHANNELS, simulate
 

@@ -19,7 +19,8 @@ import uvicorn
 from homeostat.eventing.broker.ingress import Ingress
 from homeostat.eventing.messages import StartTraining, TrainingCompleted, TrainingFailed
 from homeostat.eventing.wire import WireEvent
-from homeostat.functions.detector import Cause, Spec
+from homeostat.functions.detector import Cause
+from homeostat.functions.spec import Spec
 from homeostat.infra.local.runs import Runs
 from homeostat.models.simulator import CHANNELS
 from tests.eventing.brokers import until

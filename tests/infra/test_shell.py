@@ -30,7 +30,8 @@ from homeostat.eventing.messages import (
 )
 from homeostat.eventing.wire import WireEvent
 from homeostat.functions.canary import CanaryFacts
-from homeostat.functions.detector import Batch, Cause, Detector, RevisionFigures, Spec, Status
+from homeostat.functions.detector import Batch, Cause, Detector, RevisionFigures, Status
+from homeostat.functions.spec import Spec
 from homeostat.infra.local.store import Store
 from homeostat.infra.outcome import Claim, Outcome
 from homeostat.infra.shell import ATTEMPTS, Host, handle

@@ -21,8 +21,9 @@ from homeostat.eventing.errors import Reject, Retry
 from homeostat.eventing.messages import KafkaRecord, SamplesReceived
 from homeostat.eventing.wire import WireEvent
 from homeostat.functions.alarms import CALM, Alarm, follow
-from homeostat.functions.detector import Cause, Data, Detector, Features, Revision, Spec, Status
+from homeostat.functions.detector import Cause, Detector, Revision, Status
 from homeostat.functions.score_stream import StreamFacts
+from homeostat.functions.spec import Data, Features, Spec
 from homeostat.infra.local.payload_log import PayloadLog
 from homeostat.infra.local.scorer import Scorer
 from homeostat.infra.local.serving import Desired

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from homeostat.functions.detector import Spec
+from homeostat.functions.spec import Spec
 from homeostat.models import artifact
 from homeostat.models.data import DataError
 from homeostat.models.simulator import CHANNELS, simulate

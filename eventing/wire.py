@@ -232,7 +232,8 @@ def _faults(attributes: Mapping[str, str]) -> Iterable[Fault]:
 def _spelling(attributes: Mapping[str, str]) -> Iterable[Fault]:
     for name, value in attributes.items():
         if not _NAME.fullmatch(name):
-            yield Fault(name, shown(value), "attribute names are lower-case letters and digits only")
+            where = name or "an attribute without a name"
+            yield Fault(where, shown(value), "attribute names are lower-case letters and digits only")
         elif _CONTROL.search(value):
             yield Fault(name, shown(value), "control characters are not allowed in attributes")
 

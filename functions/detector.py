@@ -1,5 +1,5 @@
-"""The Detector: what its owner asks for (`spec`), what has become of it (the status), and the snapshot of both
-that a decision sees. The CRD's status has its schema from here."""
+"""The Detector: what its owner asks for (`spec`), what has become of it (the status, whose CRD schema this
+is), and the snapshot of both that a decision sees."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from prometheus_client import CollectorRegistry, Counter
@@ -21,8 +20,7 @@ from prometheus_client import CollectorRegistry, Counter
 from homeostat.eventing.messages import InferenceRequest, InferenceResponse
 from homeostat.eventing.wire import WireEvent
 
-if TYPE_CHECKING:
-    from .router import Ask, Reply
+from .exchange import Ask, Reply
 
 log = logging.getLogger(__name__)
 

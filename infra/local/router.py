@@ -2,12 +2,10 @@
 
     POST /{detector}/v1/models/{name}:predict      POST /{detector}/v2/models/{name}/infer
 
-A request goes to the canary with the probability of its percentage, otherwise to the stable revision. One
-that names its series in the header `x-homeostat-series` goes where that series' requests have always gone at
-this percentage, for the revision that it reaches keeps the series' last rows; as the percentage grows, series
-only move to the canary, never back. A name in the body alone is not looked at: bodies pass unread. A
-client never sees a canary fail: whatever the canary refuses, breaks or delays is asked of the stable revision
-as well, and counted against the canary. Routes are swapped whole between two requests, so none is lost.
+A request goes to the canary with the probability of its percentage, otherwise to the stable revision; those
+of one series stay together (see `sides`). A client never sees a canary fail: whatever the canary refuses,
+breaks or delays is asked of the stable revision as well, and counted against the canary. Routes are swapped
+whole between two requests, so none is lost.
 """
 
 from __future__ import annotations
@@ -15,21 +13,17 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import aiohttp
-import orjson
 from prometheus_client import CollectorRegistry, Counter
 from starlette.types import Receive, Scope, Send
 
 from homeostat.eventing.errors import Fault, shown
 
+from .exchange import Ask, Refused, Reply
 from .meter import Meters
-
-if TYPE_CHECKING:
-    from .payload_log import PayloadLog
+from .payload_log import PayloadLog
+from .sides import Backend, Route, chosen
 
 MAX_BODY = 16 * 1024 * 1024
 MAX_IN_FLIGHT = 512
@@ -38,7 +32,6 @@ CANARY_TIMEOUT = aiohttp.ClientTimeout(total=5)
 STABLE_TIMEOUT = aiohttp.ClientTimeout(total=30)
 # Shorter than the 65 s of KServe's server, so that no request meets a connection that is being closed.
 KEEP_ALIVE_SECONDS = 30
-SERIES_HEADER = b"x-homeostat-series"
 
 _MODEL = r"models/[A-Za-z0-9._-]+"
 # Only inference and probes: a model server also unloads its model when it is asked to.
@@ -50,58 +43,6 @@ _NOT_FORWARDED = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer"
     b" transfer-encoding upgrade host content-length expect date server".split()
 )
-_JSON = (b"content-type", b"application/json")
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """One ready model server."""
-
-    revision: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where a detector's requests go; `percent` is the canary's share. Only ready servers stand here."""
-
-    stable: Backend | None = None
-    canary: Backend | None = None
-    percent: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request, read whole."""
-
-    method: str
-    path: str
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-    def header(self, name: bytes) -> str:
-        return next((value.decode("latin-1") for key, value in self.headers if key == name), "")
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer, read whole."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-
-class Refused(Exception):
-    """The router itself answers."""
-
-    def __init__(self, status: int, fault: Fault, *headers: tuple[bytes, bytes]) -> None:
-        document = {
-            "error": str(fault),
-            "faults": [{n: getattr(fault, n) for n in ("field", "value", "mend")}],
-        }
-        self.reply = Reply(status, [_JSON, *headers], orjson.dumps(document))
-        super().__init__(str(fault))
 
 
 class Router:
@@ -206,12 +147,12 @@ class Router:
     # --- between the two ---------------------------------------------------------------------------------
     async def _answer(self, detector: str, ask: Ask) -> tuple[Reply, Backend]:
         route = self._routes[detector]
-        backend = self._choose(detector, route, ask.header(SERIES_HEADER))
+        backend = chosen(detector, route, ask, self._choice.random)
         if backend is None:
             raise _unavailable("revision", "not ready", f"{detector} has no ready revision yet; try again")
         if backend is not route.canary:
             reply = await self._attempt(detector, backend, ask, "default")
-            self.meters.count(detector, backend.revision, _outcome(reply))
+            self.meters.count(detector, backend.revision, reply.outcome)
             endpoint = "default"
         else:
             reply, backend, endpoint = await self._try_canary(detector, backend, ask)
@@ -219,24 +160,15 @@ class Router:
             self.payloads.record(detector, endpoint, ask, reply)
         return reply, backend
 
-    def _choose(self, detector: str, route: Route, series: str = "") -> Backend | None:
-        stable, canary = route.stable, route.canary
-        if canary is None or route.percent <= 0:
-            return stable
-        if stable is None:
-            return canary
-        drawn = _place(detector, series) if series else self._choice.random()
-        return canary if drawn * 100 < route.percent else stable
-
     async def _try_canary(self, detector: str, canary: Backend, ask: Ask) -> tuple[Reply, Backend, str]:
         reply = await self._attempt(detector, canary, ask, "canary")
         # Looked up only now: the route may have changed while the canary was thinking.
         stable = self._routes[detector].stable
         if reply.status < 400 or stable is None or stable.revision == canary.revision:
-            self.meters.count(detector, canary.revision, _outcome(reply))
+            self.meters.count(detector, canary.revision, reply.outcome)
             return reply, canary, "canary"
         second = await self._attempt(detector, stable, ask, "default")
-        self.meters.count(detector, stable.revision, _outcome(second))
+        self.meters.count(detector, stable.revision, second.outcome)
         # A refusal that the stable revision shares is the client's own; any other is the canary's.
         agreed = reply.status < 500 and second.status >= 400
         self.meters.count(detector, canary.revision, "rejected" if agreed else "error")
@@ -274,16 +206,6 @@ class Router:
             except (aiohttp.ClientError, OSError) as error:
                 reason = f"cannot be reached ({type(error).__name__}); it is started again, try later"
                 return _unavailable("revision", shown(backend.revision), reason).reply
-
-
-def _place(detector: str, series: str) -> float:
-    """Where the series stands in [0, 1): the same in every process, another for every detector."""
-    digest = blake2b(f"{detector}\0{series}".encode(), digest_size=6).digest()
-    return int.from_bytes(digest) / (1 << 8 * len(digest))
-
-
-def _outcome(reply: Reply) -> str:
-    return "ok" if reply.status < 400 else "rejected" if reply.status < 500 else "error"
 
 
 def _unavailable(field: str, value: str, mend: str) -> Refused:

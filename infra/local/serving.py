@@ -21,7 +21,8 @@ import orjson
 from homeostat.eventing.errors import Fault, Reject, shown
 
 from .model_server import Condition, ModelServer, Phase
-from .router import Backend, Route, Router
+from .router import Router
+from .sides import Backend, Route
 
 log = logging.getLogger(__name__)
 

@@ -8,14 +8,11 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import pairwise
 from typing import Any
 
 import aiohttp
 import pytest
 import uvicorn
-from hypothesis import given
-from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -26,8 +23,8 @@ from starlette.routing import Route as Path
 from homeostat.eventing.codec import context, parse
 from homeostat.eventing.wire import WireEvent, decode, encode
 from homeostat.infra.local.payload_log import PayloadLog
-from homeostat.infra.local.router import SERIES_HEADER, Backend, Route, Router
-from homeostat.models import scoring_request
+from homeostat.infra.local.router import Router
+from homeostat.infra.local.sides import Backend, Route
 
 PREDICT = "/serving/pump/v1/models/pump:predict"
 
@@ -75,7 +72,8 @@ class Bench:
         self.router.route("pump", Route(self.backend(stable), self.backend(canary), percent))
 
     async def post(self, path: str = PREDICT, **options: Any) -> aiohttp.ClientResponse:
-        options.setdefault("json", {"instances": [[1.0]]})
+        if "data" not in options:
+            options.setdefault("json", {"instances": [[1.0]]})
         async with self.client.post(self.url + path, **options) as answer:
             await answer.read()
             return answer
@@ -109,79 +107,46 @@ def test_traffic_splits_by_the_canarys_percentage() -> None:
     asyncio.run(story())
 
 
-@given(
-    stable=st.booleans(),
-    canary=st.booleans(),
-    percent=st.integers(0, 100),
-    seed=st.integers(0, 2**32),
-    series=st.text(max_size=5),
-)
-def test_no_share_is_ever_exceeded_at_its_ends(
-    stable: bool, canary: bool, percent: int, seed: int, series: str
-) -> None:
-    a, b = Backend("a", ""), Backend("b", "")
-    chosen = Router(choice=random.Random(seed))._choose(
-        "pump", Route(a if stable else None, b if canary else None, percent), series
-    )
-    if percent == 0 or not canary:
-        assert chosen == (a if stable else None)
-    elif percent == 100 or not stable:
-        assert chosen == b
-    else:
-        assert chosen in (a, b)
+INFER = "/serving/pump/v2/models/pump/infer"
+TENSOR = {"name": "rows", "datatype": "FP64", "shape": [1, 1], "data": [1.0]}
 
 
-# --- series stay where they are --------------------------------------------------------------------------
-NAMES = [f"pump-{number}" for number in range(2000)]
+def in_the_header(name: str) -> dict[str, Any]:
+    return {"headers": {"X-Homeostat-Series": name}}
 
 
-def moved(percent: int, detector: str = "pump") -> set[str]:
-    """The series that a router of its own sends to the canary."""
-    a, b = Backend("a", ""), Backend("b", "")
-    router = Router()
-    return {name for name in NAMES if router._choose(detector, Route(a, b, percent), name) is b}
+def in_v1(name: str) -> dict[str, Any]:
+    return {"json": {"instances": [[1.0]], "series": name}}
 
 
-def test_the_router_and_the_predictor_read_a_series_name_from_the_same_header() -> None:
-    assert SERIES_HEADER.decode() == scoring_request.SERIES_HEADER
+def in_v2(name: str) -> dict[str, Any]:
+    return {"path": INFER, "json": {"inputs": [TENSOR], "parameters": {"series": name}}}
 
 
-def test_a_named_series_is_never_split_between_revisions_and_unnamed_requests_are() -> None:
+def in_v2_before_binary_tensors(name: str) -> dict[str, Any]:
+    document = json.dumps(in_v2(name)["json"]).encode()
+    headers = {"Inference-Header-Content-Length": str(len(document))}
+    return {"path": INFER, "data": document + bytes(range(256)), "headers": headers}
+
+
+PLACES = [in_the_header, in_v1, in_v2, in_v2_before_binary_tensors]
+
+
+def test_a_series_is_never_split_wherever_it_is_named_and_unnamed_requests_are() -> None:
     async def story() -> None:
         async with bench({"a": answering(200), "b": answering(200)}, choice=random.Random(5)) as here:
             here.route("a", "b", 50)
 
-            async def reached(**headers: str) -> set[str]:
-                answers = [await here.post(headers=headers) for _ in range(12)]
+            async def reached(*requests: dict[str, Any]) -> set[str]:
+                answers = [await here.post(**options) for options in requests * 3]
                 return {answer.headers["x-homeostat-revision"] for answer in answers}
 
-            named = [await reached(**{"X-Homeostat-Series": f"line-{number}"}) for number in range(10)]
+            named = [await reached(*(say(f"line-{n}") for say in PLACES)) for n in range(10)]
             assert {len(one) for one in named} == {1}
             assert set.union(*named) == {"a", "b"}
-            assert await reached() == {"a", "b"}
+            assert await reached(*[{}] * 4) == {"a", "b"}
 
     asyncio.run(story())
-
-
-def test_named_series_split_by_the_canarys_percentage_too() -> None:
-    # Binomial(2000, 0.2): four standard deviations are 72 series.
-    assert abs(len(moved(20)) - 400) < 72
-
-
-def test_a_growing_percentage_only_moves_series_to_the_canary() -> None:
-    steps = [moved(percent) for percent in (0, 1, 5, 20, 50, 99, 100)]
-    assert all(before < after for before, after in pairwise(steps))
-    assert (steps[0], steps[-1]) == (set(), set(NAMES))
-
-
-def test_another_detectors_canary_gets_other_series() -> None:
-    # Of 2000 series, 0.2 x 0.2 are expected in both; four standard deviations are 35.
-    assert abs(len(moved(20, "pump") & moved(20, "valve")) - 80) < 36
-
-
-def test_where_a_series_goes_survives_a_restart_of_the_router() -> None:
-    """Python's own hash differs from process to process; these were drawn in another one."""
-    assert sorted(moved(1))[:5] == ["pump-1154", "pump-1333", "pump-1365", "pump-1589", "pump-1692"]
 
 
 @pytest.mark.parametrize("canary", ["broken", "slow", "gone", "picky"])

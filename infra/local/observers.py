@@ -36,8 +36,9 @@ def observers(
 
     async def batch(event: DataLanded, _: Context, detector: Detector) -> Batch:
         # A store has the newest version only: an older one would be waited for, and others behind it.
-        known = recorded(detector, event.uri, event.etag, event.sequencer)
-        return known or await asyncio.to_thread(
+        if known := recorded(detector, event.uri, event.etag, event.sequencer):
+            return known
+        return await asyncio.to_thread(
             inspect_batch, event, detector.spec, datetime.now(UTC), settings.max_object_bytes
         )
 

@@ -56,8 +56,21 @@ class Fitted:
 
     @property
     def tail(self) -> int:
-        """How many rows before its own a row's score and alarm depend on."""
-        return self.preparation.tail + (self.window - 1) + (self.smoothing - 1) + (self.min_duration - 1)
+        """How many rows before its own a row's score and alarm depend on; see `keep` for dropped ones."""
+        dropped = self.preparation.missing.policy == "drop"  # such a row has the score of the one before it
+        lasting = (self.smoothing - 1) + (self.min_duration - 1)
+        return self.preparation.tail + (self.window - 1) + lasting + dropped
+
+    def keep(self, rows: NDArray[Any]) -> NDArray[np.int64]:
+        """Which of a segment's latest (n, c) rows a stream keeps as past for those to come: indices, rising.
+
+        They are the last `tail`, for smoothing and duration count rows that are dropped; and where some of
+        these are, the last `tail` that are not, for windows do not count them.
+        """
+        recent = np.arange(max(0, len(rows) - self.tail), len(rows))
+        if self.preparation.missing.policy != "drop" or np.isfinite(rows[-self.tail :]).all():
+            return recent
+        return np.union1d(self.preparation.keep(rows, self.tail - self.preparation.tail), recent)
 
     def score(
         self,

@@ -75,7 +75,7 @@ class Predictor(Model):  # type: ignore[misc]
         self.metrics = Metrics(self._registry, self.revision, stated.algorithm, self.version)
         self._kserve_seconds = PREDICT_HIST_TIME.labels(**get_labels(self.name))
         self._gaps = self.fitted.preparation.missing.policy != "refuse"
-        self._tails = Tails(self.fitted.tail)
+        self._tails = Tails(self.fitted.tail, keep=self.fitted.keep)
         self._batcher = Batcher(partial(judge_together, self.fitted))
         _warm_up(self.fitted)
         self.ready = True
@@ -120,7 +120,7 @@ class Predictor(Model):  # type: ignore[misc]
         values, past = request.values, 0
         if request.series is not None:
             values = self._tails.extend(request.series, values, request.reset)
-            past = len(values) - len(request.values)
+            past = min(len(values) - len(request.values), self._tails.tail)
         asked = of_rows(values, len(request.values)) if values.ndim == 2 else of_windows(values)
         try:
             scores, anomalies = await self._batcher.judge(asked)

@@ -182,15 +182,15 @@ class Preparation:
         low = max(0, first - self._rolling)
         return derive(self.decomposition.residual(rows, phase, low), self.statistics, first - low)
 
-    def keep(self, rows: NDArray[Any]) -> NDArray[np.int64]:
+    def keep(self, rows: NDArray[Any], further: int = 0) -> NDArray[np.int64]:
         """Which of a segment's latest (n, c) rows a stream keeps as past for those to come: indices, rising.
-        They are the last `tail`, not counting rows that are dropped."""
+        They are the last `tail` and `further` ones, not counting rows that are dropped."""
         values = table(rows, self.channels_in)
         if self.missing.policy == "drop":
             whole = np.flatnonzero(np.isfinite(values).all(axis=1))
         else:
             whole = np.arange(len(values))
-        return whole[max(0, len(whole) - self.tail) :]
+        return whole[max(0, len(whole) - self.tail - further) :]
 
     @cached_property
     def _reach(self) -> int:

@@ -17,7 +17,8 @@ IDLE_SECONDS = 3600.0
 
 
 class Tails:
-    """At most `tail` rows of each series, of the series that were used last.
+    """The last `tail` rows of each series, or those that `keep` chooses once there are more, of the series
+    that were used last.
 
     A series is forgotten, and starts anew with its next row, when nothing came for `idle` seconds or when
     others push it out: more than `series` of them, or more than `nbytes` bytes of rows. Nothing is shared
@@ -32,8 +33,10 @@ class Tails:
         nbytes: int = MAX_BYTES,
         idle: float = IDLE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        keep: Callable[[Rows], NDArray[np.int64]] | None = None,
     ) -> None:
         self.tail, self._most, self._most_bytes, self._idle, self._clock = tail, series, nbytes, idle, clock
+        self._keep = keep
         self._kept: OrderedDict[str, tuple[float, Rows]] = OrderedDict()  # the one used last at the end
         self._bytes = 0
 
@@ -46,7 +49,7 @@ class Tails:
         return self._bytes
 
     def extend(self, series: str, rows: Rows, reset: bool = False) -> Rows:
-        """The past of the series, up to `tail` rows of it, and then the (n, c) new rows, which become past.
+        """What is kept of the series' past, and then the (n, c) new rows, which become past.
 
         `reset` forgets the past first: after a gap in time, its rows would be no neighbours of the new ones.
         """
@@ -55,7 +58,9 @@ class Tails:
         past = self._drop(series)
         whole = rows if past is None or reset else np.concatenate([past, rows])
         if self.tail:
-            kept = np.array(whole[-self.tail :])  # a copy: a view would keep the whole request alive
+            latest = slice(-self.tail, None)
+            chosen = self._keep(whole) if self._keep and len(whole) > self.tail else latest
+            kept = np.array(whole[chosen])  # a copy: a view would keep the whole request alive
             self._kept[series] = (now, kept)
             self._bytes += kept.nbytes
             while len(self._kept) > self._most or self._bytes > self._most_bytes:

@@ -145,13 +145,12 @@ class Broker:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                wanted, paused = self._store.log.wanted_again(), self._store.log.paused()
+                paused = self._store.log.paused()
+                for one in self._deliverers:
+                    one.pause(one.trigger.name in paused)
+                    one.again(self._store.log.wanted_again(one.trigger.name))
             except sqlite3.Error as error:
                 log.warning("the broker's file cannot be read: %s", error)
-                continue
-            for one in self._deliverers:
-                one.pause(one.trigger.name in paused)
-                one.again(wanted.get(one.trigger.name, ()))
 
     async def stop(self, drain_seconds: float = 10.0) -> None:
         """Take no more events, finish what is on its way, write everything down."""

@@ -118,8 +118,13 @@ class Deliverer:
     async def _read_again(self) -> None:
         while self._wanted and self._has_room():
             sequence = self._wanted.pop(0)
-            found = await asyncio.to_thread(self._store.log.event, sequence)
+            # In hand from now on: while it is read, the order may come once more.
             self._again.add(sequence)
+            try:
+                found = await asyncio.to_thread(self._store.log.event, sequence)
+            except sqlite3.Error:
+                self._again.discard(sequence)
+                raise
             event = found.event if found else WireEvent({})
             self._queue(sequence, found.accepted if found else 0.0, event, large=True)
 

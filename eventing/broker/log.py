@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,19 @@ class Logged:
 
     def document(self) -> dict[str, Any]:
         """The event in CloudEvents' JSON form, with its place in the log."""
-        data = orjson.Fragment(self.event.data) if self.event.data else None
-        return {"sequence": self.sequence, **self.event.attributes, "data": data}
+        return {"sequence": self.sequence, **self.event.attributes, **_data(self.event)}
+
+
+def _data(event: WireEvent) -> dict[str, Any]:
+    """As `wire.encode_structured` has it: what is no JSON, whatever it claims to be, would break the rest."""
+    media = event.attributes.get("datacontenttype", "application/json").partition(";")[0].strip().lower()
+    try:
+        if event.data and media.endswith(("/json", "+json")):
+            orjson.loads(event.data)
+            return {"data": orjson.Fragment(event.data)}
+    except orjson.JSONDecodeError:
+        pass
+    return {"data_base64": base64.b64encode(event.data).decode()} if event.data else {"data": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +169,12 @@ class EventLog:
         ((bytes_each,),) = self._rows("SELECT page_size FROM pragma_page_size")
         return int(pages * bytes_each)
 
-    def wanted_again(self) -> dict[str, list[int]]:
-        """What each trigger is to deliver once more, oldest first."""
-        wanted: dict[str, list[int]] = {}
-        for trigger, sequence in self._rows("SELECT trigger, sequence FROM again ORDER BY trigger, sequence"):
-            wanted.setdefault(trigger, []).append(sequence)
-        return wanted
+    def wanted_again(self, trigger: str, limit: int = 1000) -> list[int]:
+        """The oldest events that the trigger is to deliver once more."""
+        rows = self._rows(
+            "SELECT sequence FROM again WHERE trigger = ? ORDER BY sequence LIMIT ?", trigger, limit
+        )
+        return [sequence for (sequence,) in rows]
 
     def paused(self) -> set[str]:
         """The triggers that rest."""
@@ -176,6 +188,6 @@ class EventLog:
             cursor=cursor[0][0] if cursor else 0,
             done={sequence for (sequence,) in done},
             tried={sequence: (count, due) for sequence, count, due in tried},
-            again=self.wanted_again().get(trigger, []),
+            again=self.wanted_again(trigger),
             paused=trigger in self.paused(),
         )

@@ -29,7 +29,7 @@ def test_a_redriven_dead_letter_is_delivered_and_gone(tmp_path: Path) -> None:
             assert (letter.event.attributes["id"], letter.code) == ("bad", 500)
             assert control.redrive([letter]) == 1
             await until(lambda: listener.got.count("bad") == 2)
-            await until(lambda: not control.log.wanted_again())
+            await until(lambda: not control.log.wanted_again("listener"))
             assert control.letters() == []
             control.close()
 
@@ -124,7 +124,25 @@ def test_history_is_replayed_in_order_from_a_time_on(tmp_path: Path) -> None:
             assert control.replay("listener", control.history("listener", everything, since)) == 5
             await until(lambda: len(listener.got) == 11)
             assert listener.got[6:] == list("01234")
-            await until(lambda: not control.log.wanted_again())
+            await until(lambda: not control.log.wanted_again("listener"))
+            control.close()
+
+    asyncio.run(story())
+
+
+def test_a_long_history_is_replayed_once_however_often_the_order_is_read(tmp_path: Path) -> None:
+    async def story() -> None:
+        listener = Subscriber()
+        async with running(tmp_path, listener) as broker:
+            await broker.accept([event(str(one), f"s{one % 7}") for one in range(1500)])
+            await until(lambda: len(listener.got) == 1500)
+            control = Control(tmp_path / "broker.db")
+            await until(lambda: not any(control.log.lag().values()))
+            listener.hang = 0.005
+            assert control.replay("listener", control.history("listener", everything, 0.0)) == 1500
+            await until(lambda: not control.log.wanted_again("listener"), 60)
+            assert len(listener.got) == 3000
+            assert len(set(listener.got[1500:])) == 1500
             control.close()
 
     asyncio.run(story())

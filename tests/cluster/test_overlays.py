@@ -1,0 +1,189 @@
+"""What distinguishes the overlays, who may talk to whom, and what people are told of."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from homeostat.eventing.gateway.metrics import Metrics as DoorMetrics
+from homeostat.eventing.messages import EVENTS
+from homeostat.models.predictor_metrics import Metrics as PredictorMetrics
+from tests.cluster.kustomized import Object
+from tests.cluster.rendered import OVERLAYS, base, everything, named, of, overlay, services
+
+
+def mentions(objects: list[Object], word: str) -> set[str]:
+    found = [one for one in objects if one["kind"] != "CustomResourceDefinition"]
+    return {named(one) for one in found if word in yaml.safe_dump(one).lower()}
+
+
+@pytest.mark.parametrize("name", ["dev", "minimal"])
+def test_without_kafka_nothing_speaks_kafka(name: str) -> None:
+    objects = overlay(name)
+    broker = of(objects, "Broker")["default"]
+    assert broker["metadata"]["annotations"] == {"eventing.knative.dev/broker.class": "MTChannelBasedBroker"}
+    channel = of(objects, "ConfigMap")[broker["spec"]["config"]["name"]]
+    assert yaml.safe_load(channel["data"]["channel-template-spec"])["kind"] == "InMemoryChannel"
+    # The Trigger of score-stream would take a KafkaSource's records, and asks a Kafka broker for their order.
+    assert mentions(objects, "kafka") == {"Trigger score-stream"}
+    # What the Broker is told otherwise, it keeps.
+    assert broker["spec"]["delivery"] == of(base(), "Broker")["default"]["spec"]["delivery"]
+
+
+def test_minimal_needs_neither_katib_nor_the_prometheus_operator() -> None:
+    objects = overlay("minimal")
+    assert mentions(objects, "katib") == {"Namespace homeostat", "NetworkPolicy mlflow"}
+    assert not mentions(objects, "kubeflow.org/v1beta1")
+    assert not mentions(objects, "monitoring.coreos.com")
+    assert [one["kind"] for one in of(objects, "ApiServerSource")["resources"]["spec"]["resources"]] == [
+        "InferenceService"
+    ]
+    assert [one["apiGroups"] for one in of(objects, "Role")["resources-reader"]["rules"]] == [
+        ["serving.kserve.io"]
+    ]
+
+
+def test_production_keeps_events_on_kafka_three_times() -> None:
+    objects = overlay("production")
+    broker = of(objects, "Broker")["default"]
+    assert broker["metadata"]["annotations"]["eventing.knative.dev/broker.class"] == "Kafka"
+    config = of(objects, "ConfigMap")[broker["spec"]["config"]["name"]]["data"]
+    assert config["default.topic.replication.factor"] == "3"
+    (source,) = of(objects, "KafkaSource").values()
+    assert config["bootstrap.servers"] in source["spec"]["bootstrapServers"]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_an_overlay_says_differences_only(name: str) -> None:
+    """No object of base is written out anew, and most of them are as they were."""
+    mine = [one for one in overlay(name) if one in base()]
+    assert len(mine) > 0.8 * len(base())
+
+
+# --- who may send what ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["base", *OVERLAYS])
+def test_every_source_of_the_broker_has_one_policy_and_every_policy_its_source(name: str) -> None:
+    objects = everything()[name]
+    policies = of(objects, "EventPolicy").values()
+    allowed = {
+        (one["ref"]["kind"], one["ref"]["name"])
+        for policy in policies
+        for one in policy["spec"]["from"]
+        if "ref" in one
+    }
+    sources = {
+        (one["kind"], one["metadata"]["name"])
+        for one in objects
+        if one["apiVersion"].startswith("sources.") and one["spec"]["sink"]["ref"]["kind"] == "Broker"
+    }
+    assert allowed == sources
+    for policy in policies:
+        assert [to["ref"]["name"] for to in policy["spec"]["to"]] == ["default"]
+        assert policy["spec"]["filters"], "a policy without a filter lets everything through"
+
+
+def passes(filters: list[dict[str, Any]], kind: str) -> bool:
+    def one(rule: dict[str, Any]) -> bool:
+        ((dialect, of_it),) = rule.items()
+        if dialect == "any":
+            return any(map(one, of_it))
+        return kind == of_it["type"] if dialect == "exact" else kind.startswith(of_it["type"])
+
+    return all(map(one, filters))
+
+
+def test_every_event_of_the_loop_may_be_sent_by_somebody() -> None:
+    policies = of(base(), "EventPolicy").values()
+    for kind in EVENTS:
+        assert any(passes(one["spec"]["filters"], kind.type) for one in policies), kind.type
+    assert not any(passes(one["spec"]["filters"], "com.example.other") for one in policies)
+
+
+# --- who may reach whom ---------------------------------------------------------------------------------
+def selects(policy: Object, labels: dict[str, str]) -> bool:
+    selector = policy["spec"]["podSelector"]
+    by = {"In": lambda key, rule: labels.get(key) in rule["values"], "Exists": lambda key, _: key in labels}
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        by[rule["operator"]](rule["key"], rule) for rule in selector.get("matchExpressions", [])
+    )
+
+
+def pod_labels() -> dict[str, dict[str, str]]:
+    """The labels that pods carry: our own, and those that Knative, KServe, Katib and JobSet add."""
+    found = {
+        name: {**one["spec"]["template"]["metadata"]["labels"], "serving.knative.dev/service": name}
+        for name, one in services(base()).items()
+    }
+    for kind in ("Deployment", "StatefulSet"):
+        found |= {
+            name: one["spec"]["template"]["metadata"]["labels"] for name, one in of(base(), kind).items()
+        }
+    found["predictor"] = {"serving.kserve.io/inferenceservice": "pump", "serving.knative.dev/service": "pump"}
+    found["trial"] = {"katib.kubeflow.org/experiment": "pump", "katib.kubeflow.org/trial": "pump-1"}
+    found["node"] = {"jobset.sigs.k8s.io/jobset-name": "pump"}
+    return found
+
+
+def test_nothing_is_reachable_nor_reaches_out_by_default() -> None:
+    nobody = of(base(), "NetworkPolicy")["nobody"]["spec"]
+    assert nobody == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+@pytest.mark.parametrize(
+    ("pod", "policies"),
+    [
+        ("receive-data", {"services", "kubernetes", "objects"}),
+        ("detect-drift", {"services", "kubernetes", "objects"}),
+        ("plan-retraining", {"services", "kubernetes", "pipelines"}),
+        ("judge-candidate", {"services", "kubernetes"}),
+        ("roll-out", {"services", "kubernetes", "figures"}),
+        ("score-stream", {"services", "kubernetes", "scores"}),
+        ("gateway", {"services", "kubernetes", "objects"}),
+        ("mlflow", {"mlflow"}),
+        ("mlflow-database", {"mlflow-database"}),
+        ("predictor", {"predictors"}),
+        ("trial", {"tuning"}),
+        ("node", {"training"}),
+    ],
+)
+def test_a_pod_falls_under_the_policies_that_are_meant_for_it(pod: str, policies: set[str]) -> None:
+    found = {name for name, one in of(base(), "NetworkPolicy").items() if selects(one, pod_labels()[pod])}
+    assert found - {"nobody", "names"} == policies
+
+
+def test_nothing_that_may_leave_the_cluster_reaches_the_nodes_credentials() -> None:
+    for policy in of(base(), "NetworkPolicy").values():
+        for rule in policy["spec"].get("egress", []):
+            for block in (to["ipBlock"] for to in rule.get("to", []) if "ipBlock" in to):
+                assert block["except"], named(policy)
+            assert rule.get("to"), "egress to anywhere"
+
+
+# --- what people are told -------------------------------------------------------------------------------
+def test_the_alerts_ask_for_metrics_that_there_are() -> None:
+    registry = CollectorRegistry()
+    DoorMetrics(registry)
+    PredictorMetrics(registry, "pump-1", "ensemble", "1")
+    there = {one.name for one in registry.collect()}
+    rules = of(base(), "PrometheusRule")["homeostat"]["spec"]["groups"]
+    expressions = " ".join(rule["expr"] for group in rules for rule in group["rules"])
+    asked = {re.sub(r"_(total|bucket)$", "", one) for one in re.findall(r"homeostat_[a-z_]+", expressions)}
+    assert asked
+    assert asked <= there
+
+
+def test_promtool_reads_the_rules(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool on this machine (make system-deps): the rules' PromQL is not parsed")
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump(of(base(), "PrometheusRule")["homeostat"]["spec"]))
+    done = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,155 @@
+"""Calls to the cluster's APIs: each has a timeout, is tried again a few times, and fails in words that say
+what was asked of which object, and what is missing.
+
+Kubernetes and Kubeflow Pipelines answer in the same way: an HTTP status, and a JSON body with a `message`.
+What a sender can do about it decides the class, as everywhere: `Retry` or `Reject`; a `Conflict` is for
+whoever called.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/#status-kind
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+
+from homeostat.eventing.errors import Fault, Reject, Retry, shown
+
+Found = TypeVar("Found")
+
+SECONDS = 10.0
+"""A call that takes longer is given up, and tried again."""
+
+AGAIN = (408, 425, 429, 500, 502, 503, 504)
+TOO_LARGE = "request is too large"
+"""etcd says so, in an answer of 500 that no repetition changes."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One call, for people: `update detectors/status.homeostat.dev pump in homeostat`."""
+
+    verb: str
+    resource: str
+    name: str = ""
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        where = f"in {self.namespace}" if self.namespace else ""
+        return " ".join(filter(None, (self.verb, self.resource, self.name, where)))
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often a call is tried, with pauses that double and are drawn at random below that (full jitter), so
+    that replicas which failed together do not come back together."""
+
+    attempts: int = 4
+    first: float = 0.25
+    longest: float = 4.0
+    sleep: Callable[[float], None] = time.sleep
+
+    def pause(self, attempt: int, asked_for: float) -> float:
+        """Never before the server asked us to, as far as that is bearable while an event waits."""
+        drawn = random.uniform(0, min(self.longest, self.first * 2**attempt))  # noqa: S311 - no secret
+        return max(drawn, min(asked_for, self.longest))
+
+
+class Conflict(Exception):
+    """Somebody was faster: the object changed, or is there already."""
+
+
+def tried(
+    asking: Asking, call: Callable[[], Found], refusal: type[Exception], patience: Patience | None = None
+) -> Found:
+    """The call's answer. `refusal` is its client's exception for an HTTP status.
+
+    Raises Retry when it fails again and again, or a right is missing; Reject for what will never be accepted;
+    Conflict for a 409.
+    """
+    from urllib3.exceptions import HTTPError
+
+    patience = patience or Patience()
+    reason = ""
+    for attempt in range(patience.attempts):
+        asked_for = 0.0
+        try:
+            return call()
+        except HTTPError as error:
+            reason = f"no answer ({type(error).__name__})"
+        except refusal as error:
+            status, text = int(getattr(error, "status", 0) or 0), words(error)
+            if status not in AGAIN or TOO_LARGE in text:
+                raise classed(asking, status, text, error) from None
+            reason, asked_for = f"{status} {text}", _retry_after(error)
+        if attempt + 1 < patience.attempts:
+            patience.sleep(patience.pause(attempt, asked_for))
+    raise Retry(f"cannot {asking}: {reason}, {patience.attempts} times", after=5)
+
+
+def classed(asking: Asking, status: int, text: str, error: object = None) -> Exception:
+    """What a refusal means for the event that led to the call."""
+    match status:
+        case 401:
+            mend = "the token was not accepted; an expired one is renewed by the kubelet within minutes"
+            return Retry(f"cannot {asking}: {mend} ({text})", after=30)
+        case 403:
+            # Granting the right is enough: the event is still there.
+            mend = f"grant the verb {asking.verb} on {asking.resource} to this ServiceAccount"
+            return Retry(f"cannot {asking}: {mend} ({text})", after=60)
+        case 404:
+            return Retry(f"cannot {asking}: there is none, or the API has no such kind ({text})", after=30)
+        case 409:
+            return Conflict(f"cannot {asking}: {text}")
+        case _:
+            return Reject(_faults(asking, status, text, error))
+
+
+def words(error: object) -> str:
+    """The `message` of the answer's body, else what there is of it."""
+    body = _body(error)
+    message = body.get("message") or body.get("error") if isinstance(body, dict) else body
+    return shown(" ".join(str(message or getattr(error, "reason", "")).split()), 400)
+
+
+def names_an_object(error: object) -> bool:
+    """Whether a 404 speaks of the object; without a name the whole kind is unknown: its CRD is missing."""
+    body = _body(error)
+    return isinstance(body, dict) and bool((body.get("details") or {}).get("name"))
+
+
+def _faults(asking: Asking, status: int, text: str, error: object) -> list[Fault]:
+    body = _body(error)
+    details = body.get("details") if isinstance(body, dict) else None
+    causes = details.get("causes") if isinstance(details, dict) else None
+    found = [
+        Fault(
+            str(one.get("field", asking.resource)),
+            f"refused in {asking}",
+            str(one.get("message", text))[:400],
+        )
+        for one in causes or ()
+        if isinstance(one, dict)
+    ]
+    return found or [Fault(asking.resource, f"refused with {status} in {asking}", text)]
+
+
+def _body(error: object) -> Any:
+    body = getattr(error, "body", None)
+    try:
+        return orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError:
+        return body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+
+
+def _retry_after(error: object) -> float:
+    headers = getattr(error, "headers", None) or {}
+    try:
+        return max(0.0, float(headers.get("Retry-After", 0)))
+    except ValueError:  # a date: nobody who answers a program writes one
+        return 0.0

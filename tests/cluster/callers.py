@@ -1,0 +1,50 @@
+"""Who calls the API in tests: each function under its own token and the Roles that infra/base installs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from homeostat.infra.cluster.client import Objects, bound
+from homeostat.infra.cluster.errors import Patience
+from tests.cluster.api_server import ApiServer
+
+NAMESPACE = "homeostat"
+BASE = Path(__file__).parents[2] / "infra" / "base"
+PATIENCE = Patience(attempts=4, sleep=lambda _: None)
+
+
+def roles() -> list[dict[str, Any]]:
+    """The Roles and RoleBindings of every function, as they lie."""
+    documents = [
+        one
+        for file in sorted((BASE / "functions").glob("*.yaml"))
+        for one in yaml.safe_load_all(file.read_text())
+    ]
+    return [one for one in documents if isinstance(one, dict) and one.get("kind") in ("Role", "RoleBinding")]
+
+
+def api(server: ApiServer, account: str | None) -> Any:
+    """A real API client with that ServiceAccount's token; the administrator's without one."""
+    from kubernetes.client import Configuration
+
+    configuration = Configuration(host=server.url)
+    configuration.api_key["authorization"] = server.token(NAMESPACE, account) if account else server.admin
+    configuration.api_key_prefix["authorization"] = "Bearer"
+    return bound(configuration)
+
+
+def objects(server: ApiServer, account: str | None) -> Objects:
+    return Objects(api(server, account), NAMESPACE, PATIENCE)
+
+
+def detector(name: str, **spec: Any) -> dict[str, Any]:
+    """A Detector as its owner applies it."""
+    return {
+        "apiVersion": "homeostat.dev/v1alpha1",
+        "kind": "Detector",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"data": {"uri": f"s3://plant/{name}/", "channels": ["a"]}, **spec},
+    }

@@ -1,0 +1,162 @@
+"""Every kind that a cluster of ours knows, and whether a document of it is valid, strictly: an unknown field
+is a fault. The schemas are the CRDs in ../shared/crds, our own, and what a kube-apiserver tells of its
+built-in kinds.
+
+CEL rules and admission webhooks are not run here; they need a real API server.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import orjson
+import yaml
+
+from homeostat.infra.cluster import claims
+from homeostat.infra.cluster.crd import crd
+from tests.cluster.detector_documents import strict
+
+SHARED = Path(os.environ.get("HOMEOSTAT_SHARED", Path(__file__).parents[3] / "shared"))
+CORE = {
+    "v1": ("ConfigMap", "Secret", "ServiceAccount", "Namespace", "Service", "Pod", "PersistentVolumeClaim"),
+    "apps/v1": ("Deployment", "StatefulSet"),
+    "batch/v1": ("Job", "CronJob"),
+    "networking.k8s.io/v1": ("NetworkPolicy",),
+    "policy/v1": ("PodDisruptionBudget",),
+    "rbac.authorization.k8s.io/v1": ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"),
+}
+"""The built-in kinds that our manifests and executors name."""
+
+_CLUSTER = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
+_IRREGULAR = {"NetworkPolicy": "networkpolicies"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`stored` says where its schema lies: a CRD's file, or None for a built-in kind."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    has_status: bool
+    stored: Path | None = None
+
+    @property
+    def group(self) -> str:
+        return self.api_version.rpartition("/")[0]
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """One finding: the path, whether the field is unknown there, and what the schema says."""
+
+    path: str
+    unknown: bool
+    message: str
+
+
+@cache
+def kinds() -> Mapping[tuple[str, str], Kind]:
+    """By apiVersion and plural, as an API server's paths name them."""
+    return {(one.api_version, one.plural): one for one in (*_built_in(), *_custom())}
+
+
+@cache
+def by_kind() -> Mapping[tuple[str, str], Kind]:
+    return {(one.api_version, one.kind): one for one in kinds().values()}
+
+
+def _built_in() -> Iterator[Kind]:
+    for version, names in CORE.items():
+        for name in names:
+            plural = _IRREGULAR.get(name, name.lower() + "s")
+            yield Kind(version, name, plural, name not in _CLUSTER, name in ("Deployment", "Job", "Pod"))
+
+
+def _custom() -> Iterator[Kind]:
+    for file in sorted((SHARED / "crds").rglob("*.yaml")):
+        # The schemas are megabytes; what a kind is called stands before them, and after.
+        for document in _documents(file):
+            yield from _of(document, file)
+    yield from _of(_ours(), None)
+
+
+def _ours() -> dict[str, Any]:
+    """The Detector's CRD, with the field in which claims are kept."""
+    found = crd()
+    schema = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["properties"]["status"]["properties"].setdefault(claims.FIELD, claims.SCHEMA)
+    return found
+
+
+def _of(document: Mapping[str, Any], file: Path | None) -> Iterator[Kind]:
+    spec = document["spec"]
+    for version in spec["versions"]:
+        yield Kind(
+            f"{spec['group']}/{version['name']}",
+            spec["names"]["kind"],
+            spec["names"]["plural"],
+            spec["scope"] == "Namespaced",
+            "status" in version.get("subresources", {}),
+            file or Path("ours"),
+        )
+
+
+@cache
+def _documents(file: Path) -> list[dict[str, Any]]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return [one for one in yaml.load_all(file.read_text(), loader) if one]
+
+
+@cache
+def _definitions() -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads((SHARED / "openapi" / "definitions.json").read_bytes())
+    return found["definitions"]  # type: ignore[no-any-return]
+
+
+@cache
+def validator(kind: Kind) -> jsonschema.Draft4Validator:
+    """Patterns of Kubernetes are Go's, so that schemas themselves are not checked."""
+    if kind.stored is None:
+        return jsonschema.Draft4Validator(_built_in_schema(kind))
+    documents = [_ours()] if kind.stored == Path("ours") else _documents(kind.stored)
+    for document in documents:
+        for version in document["spec"]["versions"]:
+            names = (f"{document['spec']['group']}/{version['name']}", document["spec"]["names"]["kind"])
+            if names == (kind.api_version, kind.kind):
+                schema = strict(version["schema"]["openAPIV3Schema"])
+                schema["properties"] |= {"apiVersion": {}, "kind": {}, "metadata": _meta()}
+                schema["definitions"] = strict(_definitions())
+                return jsonschema.Draft4Validator(schema)
+    raise KeyError(kind)
+
+
+def _meta() -> dict[str, Any]:
+    return {"$ref": "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}
+
+
+def _built_in_schema(kind: Kind) -> dict[str, Any]:
+    version = kind.api_version.rpartition("/")[2]
+    for name, schema in _definitions().items():
+        for one in schema.get("x-kubernetes-group-version-kind", ()):
+            if (one["group"], one["version"], one["kind"]) == (kind.group, version, kind.kind):
+                return {"$ref": f"#/definitions/{name}", "definitions": strict(_definitions())}
+    raise KeyError(f"no schema of {kind}")
+
+
+def wrong(document: Mapping[str, Any]) -> list[Wrong]:
+    """All that the schema of its kind finds. Raises KeyError for a kind that nobody knows."""
+    kind = by_kind()[document["apiVersion"], document["kind"]]
+    found = []
+    for error in validator(kind).iter_errors(document):
+        deepest = jsonschema.exceptions.best_match([error]) or error
+        path = ".".join(map(str, deepest.absolute_path))
+        found.append(Wrong(path, deepest.validator == "additionalProperties", deepest.message[:300]))
+    return found

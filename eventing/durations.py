@@ -20,12 +20,15 @@ def parse_duration(value: object) -> timedelta:
     text = str(value).strip()
     if text == "0":
         return timedelta(0)
-    if text and not _PART.sub("", text):
-        return timedelta(seconds=sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(text)))
-    iso = _ISO.fullmatch(text)
-    if iso and any(iso.groups()):
-        days, hours, minutes, seconds = (float(part or 0) for part in iso.groups())
-        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    try:
+        if text and not _PART.sub("", text):
+            return timedelta(seconds=sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(text)))
+        iso = _ISO.fullmatch(text)
+        if iso and any(iso.groups()):
+            days, hours, minutes, seconds = (float(part or 0) for part in iso.groups())
+            return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    except OverflowError:
+        raise ValueError(f"{text!r} is too long: write 1h30m, 30d and the like") from None
     raise ValueError(f"{text!r} is no duration: write 500ms, 60s, 10m, 1h30m, 1d or ISO 8601 such as PT0.2S")
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from rich.table import Column, Table
+from rich.text import Text
 
 from homeostat.eventing.broker.control import Control, NoSuch
 from homeostat.eventing.broker.log import Dead, Logged
 from homeostat.eventing.durations import parse_duration
 from homeostat.eventing.errors import Fault, Reject, shown
 
-from .terminal import STATE, Output, State, err, fail, out, print_json, settings, told
+from .terminal import STATE, Output, State, err, fail, out, plain, print_json, settings, told
 
 dead = typer.Typer(help="Dead letters: events that no subscriber would take.", invoke_without_command=True)
 trigger = typer.Typer(help="Triggers: how far each one is; let one rest, or go on.", no_args_is_help=True)
@@ -48,7 +49,10 @@ def ordering(state: Any) -> Iterator[Control]:
 @dead.callback()
 def _dead(context: typer.Context, state: State = STATE, output: Output = "text") -> None:
     if context.invoked_subcommand is None:
-        list_letters(state=state, output=output)
+        return list_letters(state=state, output=output)
+    for name in ("state", "output"):  # the verb has its own, and would not hear of this one
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE":
+            fail(f"write --{name} behind {context.invoked_subcommand}", 2)
 
 
 @dead.command("list")
@@ -65,7 +69,7 @@ def list_letters(trigger: OfTrigger = None, state: State = STATE, output: Output
         return
     table = Table("number", "type", "subject", Column("refused by", no_wrap=True), "reason")
     for one in letters:
-        table.add_row(*(str(one[name]) for name in ("number", "type", "subject", "trigger", "reason")))
+        table.add_row(*(plain(str(one[name])) for name in ("number", "type", "subject", "trigger", "reason")))
     out.print(table if letters else "no dead letters")
 
 
@@ -87,8 +91,8 @@ def show(
         print_json(document)
         return
     for name, value in [*_letter(letter).items(), *letter.event.attributes.items()]:
-        out.print(f"[bold]{name}[/bold]  {value}", soft_wrap=True, highlight=False)
-    out.print((letter.event.data or b"").decode(errors="replace"), markup=False, soft_wrap=True)
+        out.print(Text(f"{name}  ", "bold") + plain(str(value)), soft_wrap=True)
+    out.print(plain((letter.event.data or b"").decode(errors="replace")), soft_wrap=True)
 
 
 @dead.command()
@@ -125,7 +129,8 @@ def drop(
     """
     with ordering(state) as control:
         letters = _chosen(control, numbers, trigger, all)
-        if not (yes or numbers) and not typer.confirm(f"Forget {len(letters)} dead letters?", err=True):
+        asks = letters and not (yes or numbers)
+        if asks and not typer.confirm(f"Forget {len(letters)} dead letters?", err=True):
             raise typer.Exit(1)
         count = control.drop(letters)
     _told_count("dropped", count, output)
@@ -227,7 +232,7 @@ def replay(
             if output == "json":
                 print_json([one.document() for one in events])
             for one in events if output == "text" else ():
-                out.print(line(one.event), soft_wrap=True)
+                out.print(plain(line(one.event)), soft_wrap=True)
             err.print(f"{len(events)} events would be delivered to {trigger} once more")
             return
         with err.status("reading history") as progress:
@@ -237,12 +242,10 @@ def replay(
 
 def _moment(option: str, text: str) -> float:
     """Unix time. Raises Reject."""
-    try:
+    with suppress(ValueError):
         return time.time() - parse_duration(text).total_seconds()
-    except ValueError:
-        pass
     try:
         return datetime.fromisoformat(text).astimezone().timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         mend = "write how far back, 30m or 2h, or a time such as 2026-11-24T10:00:00Z"
         raise Reject(Fault(option, shown(text), mend)) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -70,8 +71,7 @@ def promotion(events: Sequence[WireEvent], detector: str, revision: str) -> Wire
 
     def promotes(event: WireEvent) -> bool:
         who = (event.attributes["type"], event.attributes.get("subject"))
-        data = orjson.loads(event.data or b"{}") if who == (ModelPromoted.type, detector) else {}
-        return bool(data.get("revision") == revision)
+        return who == (ModelPromoted.type, detector) and _document(event).get("revision") == revision
 
     return next(filter(promotes, reversed(events)), None)
 
@@ -92,14 +92,23 @@ _TOLD: Mapping[str, str] = {
 
 
 def tell(event: WireEvent) -> str:
-    """The event's data in one line for people."""
-    data = orjson.loads(event.data or b"{}")
+    """The event's data in one line for people; empty where it is not what its type promises."""
     template = _TOLD.get(event.attributes["type"])
-    if template is None or not isinstance(data, dict):
+    if template is None:
         return ""
+    data = _document(event)
     try:
         told = template.format_map(data)
+        gates = [tell_gate(Gate(**gate)) for gate in data.get("gates", [])]
     except (KeyError, ValueError, TypeError):
         return ""
-    gates = [tell_gate(Gate(**gate)) for gate in data.get("gates", [])]
     return told + (f" ({', '.join(gates)})" if gates else "")
+
+
+def _document(event: WireEvent) -> dict[str, Any]:
+    """The data as an object, an empty one for what is none: the broker takes whatever it is sent."""
+    try:
+        data = orjson.loads(event.data or b"{}")
+    except orjson.JSONDecodeError:
+        return {}
+    return data if isinstance(data, dict) else {}

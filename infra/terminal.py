@@ -15,7 +15,9 @@ import orjson
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.text import Text
 
+from homeostat.eventing.broker.schema import DamagedStore
 from homeostat.eventing.errors import Reject
 
 from .local.settings import Settings
@@ -49,10 +51,18 @@ def told(verb: Callable[P, R]) -> Callable[P, R]:
             return verb(*args, **kwargs)
         except Reject as rejected:
             fail("\n".join(map(str, rejected.faults)))
+        except DamagedStore as damaged:
+            fail(str(damaged))
         except ValidationError as error:
             fail("\n".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()), 2)
 
     return safe
+
+
+def plain(text: str) -> Text:
+    """What a stranger wrote, as a terminal may show it: no markup and no control sequences."""
+    safe = (one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return Text("".join(safe))
 
 
 def print_json(document: Any) -> None:

@@ -61,19 +61,16 @@ class Control:
 
     # --- dead letters ---------------------------------------------------------------------------------------
     def letters(self, numbers: Sequence[int] = (), trigger: str | None = None) -> list[Dead]:
-        """Dead letters: those with these numbers, or of this trigger, or all. Raises NoSuch."""
-        letters = self.log.dead()
+        """Dead letters: all, of this trigger, or those with these numbers among them. Raises NoSuch."""
+        if trigger is not None:
+            self._known(trigger)
+        letters = [one for one in self.log.dead() if trigger in (None, one.trigger)]
         known = {one.number for one in letters}
         if missing := [str(one) for one in numbers if one not in known]:
             there = ", ".join(map(str, sorted(known)[:20])) or "none"
-            raise NoSuch(f"there is no dead letter {', '.join(missing)}; there are: {there}")
-        if trigger is not None:
-            self._known(trigger)
-        return [
-            one
-            for one in letters
-            if (not numbers or one.number in numbers) and trigger in (None, one.trigger)
-        ]
+            whose = f" of {trigger}" if trigger else ""
+            raise NoSuch(f"there is no dead letter {', '.join(missing)}{whose}; there are: {there}")
+        return [one for one in letters if not numbers or one.number in numbers]
 
     def redrive(self, letters: Sequence[Dead]) -> int:
         """Deliver them once more, to the triggers that gave them up, with all their attempts."""

@@ -30,3 +30,9 @@ def test_whatever_else_is_refused_with_the_spellings(text: str) -> None:
         assert parse_duration(text) >= timedelta(0)
     except ValueError as error:
         assert "1h30m" in str(error)  # noqa: PT017 - both ends are fine; only this message is
+
+
+@pytest.mark.parametrize("text", ["99999999999999d", f"{'9' * 400}h", f"P{'9' * 30}D"])
+def test_what_no_clock_can_hold_is_refused_too(text: str) -> None:
+    with pytest.raises(ValueError, match="too long"):
+        parse_duration(text)

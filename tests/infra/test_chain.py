@@ -64,3 +64,12 @@ def test_an_event_tells_its_data_in_one_line() -> None:
     gates = [{"name": "vus_pr", "measured": 0.21, "limit": 0.4, "rule": ">=", "passed": False}]
     told = tell(event("8", EvalPassed.type, algorithm="iforest", version="2", gates=gates))
     assert told == "iforest 2 (vus_pr 0.21 is not >= 0.4)"
+
+
+@pytest.mark.parametrize(
+    "data", [b"no JSON", b"[1]", b'"text"', b'{"gates": 3, "algorithm": "a", "version": 1}']
+)
+def test_data_that_is_not_what_its_type_promises_is_told_as_nothing(data: bytes) -> None:
+    odd = [WireEvent({**event("1", kind).attributes}, data) for kind in (EvalPassed.type, ModelPromoted.type)]
+    assert [tell(one) for one in odd] == ["", ""]
+    assert promotion([*odd, *LOG], "pump", "r1") is LOG[3]

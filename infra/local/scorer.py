@@ -69,7 +69,7 @@ class Scorer:
         if said["past"] >= min(len(past), tail):
             return _scored(said["predictions"], said)
         ask = self._direct(detector, said["revision"])
-        whole = np.concatenate([past[len(past) - min(len(past), tail) :], rows])
+        whole = np.concatenate([past, rows])
         predictions: list[Any] = []
         for start in range(0, len(whole), MAX_ROWS):
             body = {"instances": whole[start : start + MAX_ROWS], "series": name, "reset": start == 0}

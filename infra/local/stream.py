@@ -32,7 +32,7 @@ from homeostat.functions.score_stream import StreamFacts
 
 from .scorer import Scored, Scorer
 from .stream_order import HOLD_SECONDS, Order
-from .stream_series import Asked, Kept, Rows, Series
+from .stream_series import Asked, Kept, Rows, Series, recent
 
 GATHER_SECONDS = 0.002
 """So long the first event of a batch waits for company."""
@@ -144,7 +144,7 @@ class StreamObserver:
         # First, so that nothing that goes wrong below could have the rows appended again.
         end = len(whole) - len(scored.scores)
         series.unsure = False
-        self.kept.remember(series, whole[max(0, len(whole) - scored.tail) :].copy())
+        self.kept.remember(series, recent(whole, scored.tail).copy())
         start = 0
         for one in batch:
             part = slice(start, start + len(one.rows))

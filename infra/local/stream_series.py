@@ -43,6 +43,15 @@ class Series:
     work: asyncio.Task[None] | None = None
 
 
+def recent(rows: Rows, tail: int) -> Rows:
+    """The last rows among which `tail` lack no number, at most twice as many: a revision that drops rows with
+    a gap needs the ones before them."""
+    bounded = rows[max(0, len(rows) - 2 * tail) :]
+    complete = np.isfinite(bounded).all(axis=1)[::-1].cumsum()
+    length = int(np.searchsorted(complete, tail)) + 1 if tail else 0
+    return bounded[max(0, len(bounded) - length) :]
+
+
 class Kept:
     """The series that were used last: at most `most` of them, and `nbytes` bytes of their rows."""
 

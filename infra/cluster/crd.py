@@ -22,6 +22,7 @@ from homeostat.functions.spec import Spec
 from homeostat.models import ALGORITHMS, FAMILIES
 
 from ..manifest import API_VERSION
+from .claims import FIELD, SCHEMA
 from .structural import DURATION, structural
 
 FOLDER = Path(__file__).parents[1] / "base" / "crds"
@@ -34,8 +35,9 @@ def _rule(rule: str, message: str) -> dict[str, Any]:
 
 
 RULES: Mapping[str, Mapping[str, Any]] = {
+    # Kubernetes itself sees to the letters, and to what stands first and last.
     "": _rule(
-        "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?$')",
+        "size(self.metadata.name) <= 42 && !self.metadata.name.contains('.')",
         "metadata.name: lower-case letters, digits and -, at most 42, such as pump-7",
     ),
     "spec.candidates[]": {"pattern": f"^({'|'.join(ALGORITHMS)}|({'|'.join(FAMILIES)})(:(.|\\n)*)?)$"},
@@ -57,6 +59,7 @@ RULES: Mapping[str, Mapping[str, Any]] = {
 PHASES = ("Waiting", "Training", "Judging", "Canary", "Serving")
 
 ALSO: Mapping[str, Mapping[str, Any]] = {
+    FIELD: SCHEMA,
     "phase": {
         "type": "string",
         "enum": list(PHASES),
@@ -92,7 +95,7 @@ ALSO: Mapping[str, Mapping[str, Any]] = {
         },
     },
 }
-"""Of the status, what is for Kubernetes' readers only; decisions do not see it. Whoever stores a status
+"""Of the status, what is for the shell and Kubernetes' readers; decisions do not see it. Whoever stores a status
 writes these beside it, and leaves them out when reading it back."""
 
 

@@ -27,7 +27,6 @@ from homeostat.functions.detector import Status
 from homeostat.functions.spec import Spec
 from homeostat.infra import manifest
 from homeostat.infra.cluster import crd
-from homeostat.infra.cluster.structural import structural
 from homeostat.models import ALGORITHMS
 from tests.cluster.detector_documents import documents, refused
 from tests.eventing.test_sources import check
@@ -236,18 +235,3 @@ def test_an_example_is_valid_in_both_homes(file: Path) -> None:
     assert [name for name, _ in manifest.read(file)]
     for document in yaml.safe_load_all(file.read_text()):
         assert not refused(document)
-
-
-# --- the conversion ----------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {"anyOf": [{"type": "string"}, {"type": "integer"}]},
-        {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
-        {"type": "number", "multipleOf": 2},
-        {"type": "string", "format": "uuid"},
-    ],
-)
-def test_what_a_structural_schema_cannot_say_is_refused_and_not_dropped(schema: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="structural"):
-        structural(schema)

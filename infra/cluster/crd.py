@@ -95,8 +95,8 @@ ALSO: Mapping[str, Mapping[str, Any]] = {
         },
     },
 }
-"""Of the status, what is for the shell and Kubernetes' readers; decisions do not see it. Whoever stores a status
-writes these beside it, and leaves them out when reading it back."""
+"""Of the status, what is for the shell and Kubernetes' readers; decisions do not see it. Whoever stores a
+status writes these beside it, and leaves them out when reading it back."""
 
 
 def _column(name: str, path: str, kind: str = "string", wide: bool = False) -> dict[str, Any]:

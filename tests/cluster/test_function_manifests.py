@@ -39,8 +39,9 @@ DECIDING = rights("homeostat.dev", "detectors", "get list") | rights(
 SERVING = rights("serving.kserve.io", "inferenceservices", "get create patch")
 NEEDS: dict[type[Command], set[Right]] = {
     StartTraining: rights(
-        "pipelines.kubeflow.org", "pipelines pipelines/versions experiments runs", "get list create"
-    ),
+        "pipelines.kubeflow.org", "pipelines pipelines/versions experiments runs", "list create"
+    )
+    | rights("pipelines.kubeflow.org", "runs", "terminate"),
     StartCanary: SERVING,
     ShiftTraffic: SERVING,
     Promote: SERVING,

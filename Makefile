@@ -38,8 +38,9 @@ lint: install ## ruff, mypy, import rules
 bench: install ## Every benchmark, each beside its peer
 	$(BIN)/python -m tests.bench all
 
-compile: install ## Render what is generated: pipelines/compiled, eventing/schemas
-	$(BIN)/python -m homeostat.pipelines.compile && $(BIN)/python -m homeostat.eventing.schemas
+compile: install ## Render what is generated: compiled pipelines, schemas, the CRD, the images' locks
+	$(BIN)/python -m homeostat.pipelines.compile && $(BIN)/python -m homeostat.eventing.schemas && \
+	$(BIN)/python -m homeostat.infra.images.closure && $(BIN)/python -m homeostat.infra.cluster.crd
 
 lock: ## Pin the whole environment anew
 	$(BIN)/python -m pip install --quiet uv

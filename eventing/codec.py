@@ -43,7 +43,8 @@ class Caused(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The attributes of a received event that decisions and later events need. `key` is a Kafka record's."""
+    """The attributes of a received event that decisions and later events need. `key` is a Kafka record's,
+    `time` when it happened by its sender's clock (RFC 3339)."""
 
     id: str
     source: str
@@ -54,6 +55,7 @@ class Context:
     hops: int = 0
     traceparent: str | None = None
     key: str | None = None
+    time: str | None = None
 
 
 def context(attributes: Mapping[str, str]) -> Context:
@@ -77,6 +79,7 @@ def context(attributes: Mapping[str, str]) -> Context:
         causationid=attributes.get("causationid"),
         hops=int(text),
         traceparent=attributes.get("traceparent"),
+        time=attributes.get("time"),
         key=attributes.get("key") or attributes.get("partitionkey"),
     )
 

@@ -17,8 +17,9 @@ MAX_BATCHES = 500
 """A status stays small enough for a Kubernetes object (1.5 MB in etcd); older batches leave it first."""
 
 
-def decide(event: DataLanded, detector: Detector, batch: Batch) -> Iterable[Message]:
-    if recorded(detector, batch.uri, batch.etag, batch.sequencer):
+def decide(event: DataLanded, detector: Detector, batch: Batch | None) -> Iterable[Message]:
+    """No `batch`: the object was written anew since, and that is announced by an event of its own."""
+    if batch is None or recorded(detector, batch.uri, batch.etag, batch.sequencer):
         return
     new_rows = detector.status.new_rows + batch.rows
     kept = [one for one in detector.status.batches if one.uri != batch.uri]

@@ -16,7 +16,7 @@ from rich.table import Table
 from homeostat.eventing.errors import Fault, Reject, shown
 
 from . import broker_cli
-from .terminal import STATE, Output, State, err, fail, out, print_json, settings, told
+from .terminal import STATE, Output, State, err, fail, out, plain, print_json, settings, told
 from .tokens_cli import tokens
 
 cli = typer.Typer(
@@ -172,7 +172,7 @@ def events(
             sys.stdout.buffer.write(orjson.dumps(logged.document()) + b"\n")
             sys.stdout.buffer.flush()
         else:
-            out.print(line(logged.event), soft_wrap=True)
+            out.print(plain(line(logged.event)), soft_wrap=True)
 
 
 @cli.command()
@@ -196,7 +196,7 @@ def status(
         return
     table = Table("detector", "phase", "serving", "canary", "drift", "new rows", "message")
     for document in documents:
-        table.add_row(*status_row(document))
+        table.add_row(*map(plain, status_row(document)))
     out.print(table if documents else "no detectors yet: homeostat apply -f detector.yaml")
 
 
@@ -220,9 +220,9 @@ def why(
         )
         return
     for depth, link in enumerate(links):
-        out.print("  " * depth + ("└─ " if depth else "") + line(link.event), soft_wrap=True)
+        out.print(plain("  " * depth + ("└─ " if depth else "") + line(link.event)), soft_wrap=True)
         for side in link.beside:
-            out.print("  " * (depth + 1) + "·  " + line(side), soft_wrap=True, style="dim")
+            out.print(plain("  " * (depth + 1) + "·  " + line(side)), soft_wrap=True, style="dim")
 
 
 @cli.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -35,20 +36,22 @@ class DataError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a store says of an object: its bytes, None where it does not tell, and what changes with each
-    version of it, empty where there is nothing of the kind."""
+    """What a store says of an object: its bytes, None where it does not tell; what changes with each version
+    of it, empty where there is nothing of the kind; and when it was written (Unix time, 0 if not told)."""
 
     size: int | None
     etag: str
+    modified: float
 
 
 def told(uri: str | Path, *, root: str | Path | None = None) -> Told:
     """What the object's store says of it now. Raises as `fetch` does."""
     place = _place(str(uri), root)
     if isinstance(place, Path):
-        return Told(_size(place, str(uri)), "")
+        return Told(_size(place, str(uri)), "", place.stat().st_mtime)
     place[0].invalidate_cache()
-    return Told(_size(place, str(uri)), etag_of(place[0].info(place[1])))
+    info = place[0].info(place[1])
+    return Told(_size(place, str(uri)), etag_of(info), modified_of(info))
 
 
 def etag_of(info: Mapping[str, Any]) -> str:
@@ -74,6 +77,22 @@ def fetch(uri: str | Path, *, root: str | Path | None = None, max_bytes: int = M
     if len(content) > max_bytes:
         raise DataError(_too_large(text, len(content), max_bytes))
     return content
+
+
+def modified_of(info: Mapping[str, Any]) -> float:
+    """Seconds since 1970, 0 where the store does not tell."""
+    for name in ("LastModified", "last_modified", "mtime", "updated", "created"):
+        value = info.get(name)
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value.replace("Z", "+00:00"))
+            except ValueError:
+                continue
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+    return 0.0
 
 
 _Place = Path | tuple[Any, str]

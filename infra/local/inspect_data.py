@@ -14,8 +14,16 @@ from homeostat.models.storage import MAX_BYTES, DataError, shown_size, told
 _ARRIVING = 5.0  # seconds until an object that is announced too early is looked at again
 
 
-def inspect_batch(event: DataLanded, spec: Spec, now: datetime, max_bytes: int = MAX_BYTES) -> Batch:
-    """The batch that the object holds. Reads it whole: call it in a thread.
+def inspect_batch(
+    event: DataLanded,
+    spec: Spec,
+    now: datetime,
+    max_bytes: int = MAX_BYTES,
+    *,
+    announced: datetime | None = None,
+) -> Batch | None:
+    """The batch that the object holds; None when it was written anew after it was `announced`, for then
+    there is, or will be, another event of it. Reads it whole: call it in a thread.
 
     Only objects under the Detector's `data.uri` are opened. Raises Reject with every fault of the object, and
     Retry while it is not there or has another size or etag than announced: some stores announce an object
@@ -23,7 +31,8 @@ def inspect_batch(event: DataLanded, spec: Spec, now: datetime, max_bytes: int =
     """
     root = spec.data.uri
     try:
-        _check_announced(event, root, max_bytes)
+        if not _is_announced(event, root, max_bytes, announced):
+            return None
         facts = inspect(
             event.uri,
             time=spec.data.time,
@@ -52,18 +61,26 @@ def inspect_batch(event: DataLanded, spec: Spec, now: datetime, max_bytes: int =
     )
 
 
-def _check_announced(event: DataLanded, root: str, limit: int) -> None:
-    """An object is taken once its size and its etag are those that were announced. What is announced as too
-    large is refused at once, however much of it has arrived."""
+def _is_announced(event: DataLanded, root: str, limit: int, announced: datetime | None) -> bool:
+    """Whether size and etag are those that were announced; False for a later version. What is announced as
+    too large is refused at once, however much of it has arrived. Raises Retry for what is not complete."""
     if event.size is not None and event.size > limit:
         mend = f"split the file or raise HOMEOSTAT_MAX_OBJECT_BYTES (now {shown_size(limit)})"
         raise Reject(Fault("data.size", f"{event.size} ({shown_size(event.size)})", mend))
-    now = told(event.uri, root=root)
-    if event.size is not None and now.size is not None and now.size != event.size:
-        raise Retry(f"{event.uri} has {now.size} of the announced {event.size} bytes", after=_ARRIVING)
-    if event.etag and now.etag and now.etag != event.etag:
-        what = f"{event.uri} has the etag {now.etag}, {event.etag} was announced"
-        raise Retry(f"{what}: it is written anew, or not yet complete", after=_ARRIVING)
+    found = told(event.uri, root=root)
+    same_size = None in (event.size, found.size) or event.size == found.size
+    same_version = "" in (event.etag, found.etag) or event.etag == found.etag
+    if same_size and same_version:
+        return True
+    # Stores tell whole seconds. Others of the Detector wait behind this event, so nothing is waited for that
+    # will not come back.
+    if announced is not None and found.modified >= int(announced.timestamp()):
+        return False
+    if not same_size:
+        what = f"{found.size} of the announced {event.size} bytes"
+    else:
+        what = f"the etag {found.etag}, {event.etag} was announced"
+    raise Retry(f"{event.uri} has {what}", after=_ARRIVING)
 
 
 def _field(name: str) -> str:

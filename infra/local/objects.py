@@ -12,7 +12,7 @@ from typing import Any
 
 from homeostat.eventing.gateway.storage import landed
 from homeostat.eventing.gateway.translated import Translated
-from homeostat.models.storage import etag_of
+from homeostat.models.storage import etag_of, modified_of
 
 from . import files
 
@@ -61,7 +61,7 @@ def _remote(uri: str) -> Iterator[Object]:
 
 def _object(uri: str, told: Mapping[str, Any]) -> Object:
     """The stores' own names for etag, version and time: s3fs, gcsfs, adlfs and fsspec's others."""
-    modified = _modified(told)
+    modified = modified_of(told)
     generation = str(told.get("generation") or "")
     etag = etag_of(told)
     version = str(told.get("VersionId") or "") or generation
@@ -77,19 +77,3 @@ def _fact(
     uri: str, etag: str, size: int, sequencer: str, version: str, time: str, subject: str
 ) -> Translated | None:
     return landed(uri, etag=etag, size=size, sequencer=sequencer, version=version, time=time, subject=subject)
-
-
-def _modified(told: Mapping[str, Any]) -> float:
-    """Seconds since 1970, 0 where the store does not tell."""
-    for name in ("LastModified", "last_modified", "mtime", "updated", "created"):
-        value = told.get(name)
-        if isinstance(value, str):
-            try:
-                value = datetime.fromisoformat(value.replace("Z", "+00:00"))
-            except ValueError:
-                continue
-        if isinstance(value, datetime):
-            return value.timestamp()
-        if isinstance(value, (int, float)):
-            return float(value)
-    return 0.0

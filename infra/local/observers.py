@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,8 @@ from .serving import Serving
 from .settings import Settings
 from .stream import StreamObserver
 
+_FINER = re.compile(r"(\.\d{6})\d+")
+
 
 def stream_of(serving: Serving) -> StreamObserver:
     """The stream's eyes; its rows are counted where the router's requests are."""
@@ -34,12 +37,17 @@ def observers(
     """The eyes of the functions that run inside `homeostat up`. Who hands in a `stream` closes it."""
     stream = stream or stream_of(serving)
 
-    async def batch(event: DataLanded, _: Context, detector: Detector) -> Batch:
+    async def batch(event: DataLanded, context: Context, detector: Detector) -> Batch | None:
         # A store has the newest version only: an older one would be waited for, and others behind it.
         if known := recorded(detector, event.uri, event.etag, event.sequencer):
             return known
         return await asyncio.to_thread(
-            inspect_batch, event, detector.spec, datetime.now(UTC), settings.max_object_bytes
+            inspect_batch,
+            event,
+            detector.spec,
+            datetime.now(UTC),
+            settings.max_object_bytes,
+            announced=_moment(context.time),
         )
 
     async def canary(_: object, __: Context, detector: Detector) -> CanaryFacts | None:
@@ -51,3 +59,8 @@ def observers(
         )
 
     return {Batch: batch, CanaryFacts: canary, StreamFacts: stream.observe}
+
+
+def _moment(text: str | None) -> datetime | None:
+    """An event's time; senders may write more digits of a second than Python reads."""
+    return datetime.fromisoformat(_FINER.sub(r"\1", text)).astimezone(UTC) if text else None

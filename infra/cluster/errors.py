@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import httpx
 import orjson
 
 from homeostat.eventing.errors import Fault, Reject, Retry, shown
@@ -80,7 +81,7 @@ def tried(
         asked_for = 0.0
         try:
             return call()
-        except HTTPError as error:
+        except (HTTPError, httpx.TransportError) as error:
             reason = f"no answer ({type(error).__name__})"
         except refusal as error:
             status, text = int(getattr(error, "status", 0) or 0), words(error)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -28,6 +26,7 @@ from starlette.routing import Route
 
 from tests.cluster.answers import Refused, check, forbidden
 from tests.cluster.kinds import Kind, by_kind, kinds
+from tests.cluster.ports import on_a_port
 from tests.cluster.rights import Account, Asked, allowed
 
 ETCD_BYTES = 1_500_000
@@ -229,15 +228,5 @@ def serving(server: ApiServer) -> Iterator[ApiServer]:
         return Response(orjson.dumps(found), code, headers, "application/json")
 
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-    app = Starlette(routes=[Route("/{path:path}", handle, methods=methods)])
-    running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    while not running.started:
-        time.sleep(0.005)
-    server.url = f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
-    try:
+    with on_a_port(Starlette(routes=[Route("/{path:path}", handle, methods=methods)])) as server.url:
         yield server
-    finally:
-        running.should_exit = True
-        thread.join()

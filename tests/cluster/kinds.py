@@ -18,7 +18,6 @@ import jsonschema
 import orjson
 import yaml
 
-from homeostat.infra.cluster import claims
 from homeostat.infra.cluster.crd import crd
 from tests.cluster.detector_documents import strict
 
@@ -85,15 +84,7 @@ def _custom() -> Iterator[Kind]:
         # The schemas are megabytes; what a kind is called stands before them, and after.
         for document in _documents(file):
             yield from _of(document, file)
-    yield from _of(_ours(), None)
-
-
-def _ours() -> dict[str, Any]:
-    """The Detector's CRD, with the field in which claims are kept."""
-    found = crd()
-    schema = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    schema["properties"]["status"]["properties"].setdefault(claims.FIELD, claims.SCHEMA)
-    return found
+    yield from _of(crd(), None)
 
 
 def _of(document: Mapping[str, Any], file: Path | None) -> Iterator[Kind]:
@@ -126,7 +117,7 @@ def validator(kind: Kind) -> jsonschema.Draft4Validator:
     """Patterns of Kubernetes are Go's, so that schemas themselves are not checked."""
     if kind.stored is None:
         return jsonschema.Draft4Validator(_built_in_schema(kind))
-    documents = [_ours()] if kind.stored == Path("ours") else _documents(kind.stored)
+    documents = [crd()] if kind.stored == Path("ours") else _documents(kind.stored)
     for document in documents:
         for version in document["spec"]["versions"]:
             names = (f"{document['spec']['group']}/{version['name']}", document["spec"]["names"]["kind"])

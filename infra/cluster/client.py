@@ -1,4 +1,4 @@
-"""Custom resources of one namespace through the `kubernetes` package, with the manners of `errors.py`.
+"""Custom resources of one namespace, with the manners of `errors.py`.
 
 Writes are validated strictly: a field that the cluster's version of a CRD does not know is refused, not
 dropped.
@@ -6,14 +6,22 @@ dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
+from urllib.parse import quote
 
-from .errors import SECONDS, Asking, Patience, names_an_object, tried
+import httpx
+import orjson
+
+from .errors import Asking, Patience, Refusal, document, names_an_object, tried
 
 Document = Mapping[str, Any]
-Found = TypeVar("Found")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+"""What Kubernetes takes; others, such as `..`, would lead to another path."""
+
+_WRITING = {"fieldValidation": "Strict", "fieldManager": "homeostat"}
 
 
 @dataclass(frozen=True)
@@ -34,101 +42,68 @@ DETECTORS = Resource("homeostat.dev", "v1alpha1", "Detector", "detectors")
 INFERENCE_SERVICES = Resource("serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices")
 
 
-def connect(context: str | None = None) -> Any:
-    """An API client of the cluster that this pod runs in, whose token is read anew when it was renewed; with
-    a context, or outside a cluster, of the kubeconfig."""
-    from kubernetes import client, config  # type: ignore[import-untyped]
-
-    found = client.Configuration()
-    try:
-        if context is not None:
-            raise config.ConfigException
-        config.load_incluster_config(found)
-    except config.ConfigException:
-        config.load_kube_config(context=context, client_configuration=found)
-    return bound(found)
-
-
-def bound(configuration: Any) -> Any:
-    """An API client of this configuration. urllib3's own retries, without a pause, are switched off."""
-    from kubernetes import client
-
-    configuration.retries = False
-    return client.ApiClient(configuration)
-
-
 class Objects:
     """Thread-safe. Every method raises Retry or Reject as `errors.tried` does."""
 
-    def __init__(self, api: Any, namespace: str, patience: Patience | None = None) -> None:
-        from kubernetes.client import (  # type: ignore[import-untyped]
-            ApiException,
-            CustomObjectsApi,
-        )
-
+    def __init__(self, http: httpx.Client, namespace: str, patience: Patience | None = None) -> None:
         self.namespace = namespace
-        self._api, self._refusal, self._patience = CustomObjectsApi(api), ApiException, patience
+        self._http, self._patience = http, patience
 
     def get(self, resource: Resource, name: str) -> Document | None:
-        """The object; None when there is none of that name."""
+        """The object; None when there is none of that name, or can be none: names come from events."""
+        if not _NAME.fullmatch(name):
+            return None
 
         def call() -> Document | None:
             try:
-                found: Document = self._api.get_namespaced_custom_object(
-                    *self._path(resource), name, _request_timeout=SECONDS
-                )
-            except self._refusal as error:
-                if error.status == 404 and names_an_object(error):
+                return document(self._http.get(self._path(resource, name)))
+            except Refusal as refusal:
+                if refusal.status == 404 and names_an_object(refusal):
                     return None
                 raise
-            return found
 
-        return self._tried("get", resource, name, "", call)
+        return tried(self._asking("get", resource, name), call, self._patience)
 
     def list(self, resource: Resource) -> list[Document]:
         def call() -> list[Document]:
-            found: Document = self._api.list_namespaced_custom_object(
-                *self._path(resource), _request_timeout=SECONDS
-            )
-            return list(found["items"])
+            return list(document(self._http.get(self._path(resource)))["items"])
 
-        return self._tried("list", resource, "", "", call)
+        return tried(self._asking("list", resource), call, self._patience)
 
-    def create(self, resource: Resource, document: Document) -> Document:
+    def create(self, resource: Resource, new: Document) -> Document:
         """Raises Conflict when there is one of that name."""
-        name = document["metadata"]["name"]
-        return self._write("create", resource, name, document)
+        asking = self._asking("create", resource, new["metadata"]["name"])
+        return self._write(asking, "POST", self._path(resource), new)
 
-    def replace(self, resource: Resource, name: str, document: Document, sub: str = "") -> Document:
-        """Replace the object, or its status, at the resourceVersion that the document carries. Raises
-        Conflict."""
-        return self._write("update", resource, name, document, sub)
+    def replace(self, resource: Resource, name: str, new: Document, sub: str = "") -> Document:
+        """Replace the object, or its status, at the resourceVersion that it carries. Raises Conflict."""
+        return self._write(
+            self._asking("update", resource, name, sub), "PUT", self._path(resource, name, sub), new
+        )
 
-    def patch(self, resource: Resource, name: str, document: Document) -> Document:
-        """Merge the document into the object; null removes. Raises Conflict at another resourceVersion."""
-        return self._write("patch", resource, name, document)
+    def patch(self, resource: Resource, name: str, change: Document) -> Document:
+        """Merge the change into the object; null removes. Raises Conflict at another resourceVersion."""
+        asking = self._asking("patch", resource, name)
+        return self._write(
+            asking, "PATCH", self._path(resource, name), change, "application/merge-patch+json"
+        )
 
-    def _write(self, verb: str, resource: Resource, name: str, document: Document, sub: str = "") -> Document:
-        ways: Mapping[tuple[str, str], Callable[..., Any]] = {
-            ("create", ""): self._api.create_namespaced_custom_object,
-            ("update", ""): self._api.replace_namespaced_custom_object,
-            ("update", "status"): self._api.replace_namespaced_custom_object_status,
-            ("patch", ""): self._api.patch_namespaced_custom_object,
-        }
-        way = ways[verb, sub]
-        named = () if verb == "create" else (name,)
-        strict = {"field_validation": "Strict", "_request_timeout": SECONDS}
+    def _write(
+        self, asking: Asking, method: str, path: str, body: Document, kind: str = "application/json"
+    ) -> Document:
+        content, headers = orjson.dumps(body), {"content-type": kind}
 
         def call() -> Document:
-            found: Document = way(*self._path(resource), *named, document, **strict)
-            return found
+            return document(
+                self._http.request(method, path, params=_WRITING, content=content, headers=headers)
+            )
 
-        return self._tried(verb, resource, name, sub, call)
+        return tried(asking, call, self._patience)
 
-    def _tried(self, verb: str, resource: Resource, name: str, sub: str, call: Callable[[], Found]) -> Found:
+    def _asking(self, verb: str, resource: Resource, name: str = "", sub: str = "") -> Asking:
         plural = f"{resource.plural}/{sub}" if sub else resource.plural
-        asking = Asking(verb, f"{plural}.{resource.group}", name, self.namespace)
-        return tried(asking, call, self._refusal, self._patience)
+        return Asking(verb, f"{plural}.{resource.group}", name, self.namespace)
 
-    def _path(self, resource: Resource) -> tuple[str, str, str, str]:
-        return resource.group, resource.version, self.namespace, resource.plural
+    def _path(self, resource: Resource, name: str = "", sub: str = "") -> str:
+        head = f"/apis/{resource.api_version}/namespaces/{self.namespace}/{resource.plural}"
+        return "/".join(filter(None, (head, quote(name, safe=""), sub)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -61,41 +61,54 @@ class Patience:
         return max(drawn, min(asked_for, self.longest))
 
 
+class Refusal(Exception):
+    """An answer that is not a success."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        super().__init__(f"{answer.status_code} {answer.reason_phrase}")
+        self.status, self.body, self.headers = answer.status_code, answer.content, answer.headers
+        self.reason = answer.reason_phrase
+
+
 class Conflict(Exception):
     """Somebody was faster: the object changed, or is there already."""
 
 
-def tried(
-    asking: Asking, call: Callable[[], Found], refusal: type[Exception], patience: Patience | None = None
-) -> Found:
-    """The call's answer. `refusal` is its client's exception for an HTTP status.
+def document(answer: httpx.Response) -> Mapping[str, Any]:
+    """The answer's JSON. Raises Refusal when it is not a success."""
+    if not answer.is_success:
+        raise Refusal(answer)
+    found: Mapping[str, Any] = orjson.loads(answer.content or b"{}")
+    return found
+
+
+def tried(asking: Asking, call: Callable[[], Found], patience: Patience | None = None) -> Found:
+    """The call's answer.
 
     Raises Retry when it fails again and again, or a right is missing; Reject for what will never be accepted;
     Conflict for a 409.
     """
-    from urllib3.exceptions import HTTPError
-
     patience = patience or Patience()
     reason = ""
     for attempt in range(patience.attempts):
         asked_for = 0.0
         try:
             return call()
-        except (HTTPError, httpx.TransportError) as error:
+        except httpx.TransportError as error:
             reason = f"no answer ({type(error).__name__})"
-        except refusal as error:
-            status, text = int(getattr(error, "status", 0) or 0), words(error)
-            if status not in AGAIN or TOO_LARGE in text:
-                raise classed(asking, status, text, error) from None
-            reason, asked_for = f"{status} {text}", _retry_after(error)
+        except Refusal as error:
+            text = words(error)
+            if error.status not in AGAIN or TOO_LARGE in text:
+                raise classed(asking, error, text) from None
+            reason, asked_for = f"{error.status} {text}", _retry_after(error)
         if attempt + 1 < patience.attempts:
             patience.sleep(patience.pause(attempt, asked_for))
     raise Retry(f"cannot {asking}: {reason}, {patience.attempts} times", after=5)
 
 
-def classed(asking: Asking, status: int, text: str, error: object = None) -> Exception:
+def classed(asking: Asking, refusal: Refusal, text: str) -> Exception:
     """What a refusal means for the event that led to the call."""
-    match status:
+    match refusal.status:
         case 401:
             mend = "the token was not accepted; an expired one is renewed by the kubelet within minutes"
             return Retry(f"cannot {asking}: {mend} ({text})", after=30)
@@ -107,50 +120,50 @@ def classed(asking: Asking, status: int, text: str, error: object = None) -> Exc
             return Retry(f"cannot {asking}: there is none, or the API has no such kind ({text})", after=30)
         case 409:
             return Conflict(f"cannot {asking}: {text}")
+        case code if code < 400:
+            where = refusal.headers.get("location", "")
+            mend = f"the address leads elsewhere, as to a page where people log in: {shown(where)}"
+            return Retry(f"cannot {asking}: {mend}", after=60)
         case _:
-            return Reject(_faults(asking, status, text, error))
+            return Reject(_faults(asking, refusal, text))
 
 
-def words(error: object) -> str:
+def words(refusal: Refusal) -> str:
     """The `message` of the answer's body, else what there is of it."""
-    body = _body(error)
+    body = _body(refusal)
     message = body.get("message") or body.get("error") if isinstance(body, dict) else body
-    return shown(" ".join(str(message or getattr(error, "reason", "")).split()), 400)
+    return shown(" ".join(str(message or refusal.reason).split()), 400)
 
 
-def names_an_object(error: object) -> bool:
+def names_an_object(refusal: Refusal) -> bool:
     """Whether a 404 speaks of the object; without a name the whole kind is unknown: its CRD is missing."""
-    body = _body(error)
-    return isinstance(body, dict) and bool((body.get("details") or {}).get("name"))
+    body = _body(refusal)
+    details = body.get("details") if isinstance(body, dict) else None
+    return isinstance(details, dict) and bool(details.get("name"))
 
 
-def _faults(asking: Asking, status: int, text: str, error: object) -> list[Fault]:
-    body = _body(error)
+def _faults(asking: Asking, refusal: Refusal, text: str) -> list[Fault]:
+    body = _body(refusal)
     details = body.get("details") if isinstance(body, dict) else None
     causes = details.get("causes") if isinstance(details, dict) else None
+    where = f"refused in {asking}"
     found = [
-        Fault(
-            str(one.get("field", asking.resource)),
-            f"refused in {asking}",
-            str(one.get("message", text))[:400],
-        )
+        Fault(str(one.get("field") or asking.resource), where, str(one.get("message") or text)[:400])
         for one in causes or ()
         if isinstance(one, dict)
     ]
-    return found or [Fault(asking.resource, f"refused with {status} in {asking}", text)]
+    return found or [Fault(asking.resource, f"refused with {refusal.status} in {asking}", text)]
 
 
-def _body(error: object) -> Any:
-    body = getattr(error, "body", None)
+def _body(refusal: Refusal) -> Any:
     try:
-        return orjson.loads(body or b"{}")
+        return orjson.loads(refusal.body or b"{}")
     except orjson.JSONDecodeError:
-        return body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+        return refusal.body.decode(errors="replace")
 
 
-def _retry_after(error: object) -> float:
-    headers = getattr(error, "headers", None) or {}
+def _retry_after(refusal: Refusal) -> float:
     try:
-        return max(0.0, float(headers.get("Retry-After", 0)))
+        return max(0.0, float(refusal.headers.get("retry-after", 0)))
     except ValueError:  # a date: nobody who answers a program writes one
         return 0.0

@@ -28,7 +28,8 @@ from homeostat.eventing.messages import StartTraining
 from homeostat.functions.detector import Cause
 from homeostat.functions.spec import Spec
 
-from .errors import SECONDS, Asking, Conflict, Patience, tried
+from .access import Bearer
+from .errors import SECONDS, Asking, Conflict, Patience, document, tried
 
 TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
 """Where a pod's projected token for the audience `pipelines.kubeflow.org` lies; renewed by the kubelet."""
@@ -51,15 +52,6 @@ class Places:
     service_account: str = ""
 
 
-class Refusal(Exception):
-    """An answer that is not a success, as `errors.tried` reads it."""
-
-    def __init__(self, answer: httpx.Response) -> None:
-        super().__init__(f"{answer.status_code}")
-        self.status, self.body, self.headers = answer.status_code, answer.content, answer.headers
-        self.reason = answer.reason_phrase
-
-
 class Runs:
     """Thread-safe. Raises Retry and Reject as `errors.tried` does."""
 
@@ -72,8 +64,9 @@ class Runs:
         token: Callable[[], str] | None = None,
         patience: Patience | None = None,
     ) -> None:
-        self._http = httpx.Client(base_url=url.rstrip("/"), timeout=SECONDS)
-        self._pipeline, self._places, self._token, self._patience = pipeline, places, token, patience
+        auth = Bearer(token) if token else None
+        self._http = httpx.Client(base_url=url.rstrip("/"), auth=auth, timeout=SECONDS)
+        self._pipeline, self._places, self._patience = pipeline, places, patience
         self._lock = threading.Lock()
         # Of what was found or uploaded once, for the life of this process.
         self._known: tuple[str, str, str] | None = None
@@ -213,17 +206,7 @@ class Runs:
         self, verb: str, resource: str, name: str, method: str, path: str, **request: Any
     ) -> Mapping[str, Any]:
         def call() -> Mapping[str, Any]:
-            headers = {"authorization": f"Bearer {self._token()}"} if self._token else {}
-            answer = self._http.request(method, _API + path, headers=headers, **request)
-            if answer.status_code >= 300:
-                raise Refusal(answer)
-            found: Mapping[str, Any] = orjson.loads(answer.content or b"{}")
-            return found
+            return document(self._http.request(method, _API + path, **request))
 
         asking = Asking(verb, f"{resource}.pipelines.kubeflow.org", name, self._places.namespace)
-        return tried(asking, call, Refusal, self._patience)
-
-
-def projected_token(path: Path = TOKEN) -> Callable[[], str]:
-    """Read anew for each call, as the kubelet renews it."""
-    return lambda: path.read_text().strip()
+        return tried(asking, call, self._patience)

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -215,7 +216,7 @@ def _merged(old: Any, patch: Any) -> Any:
 
 
 @contextlib.contextmanager
-def serving(server: ApiServer) -> Iterator[ApiServer]:
+def serving(server: ApiServer, tls: tuple[Path, Path] | None = None) -> Iterator[ApiServer]:
     """Serve it over HTTP, on a port of its own, until the block ends."""
 
     async def handle(request: Request) -> Response:
@@ -228,5 +229,5 @@ def serving(server: ApiServer) -> Iterator[ApiServer]:
         return Response(orjson.dumps(found), code, headers, "application/json")
 
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-    with on_a_port(Starlette(routes=[Route("/{path:path}", handle, methods=methods)])) as server.url:
+    with on_a_port(Starlette(routes=[Route("/{path:path}", handle, methods=methods)]), tls) as server.url:
         yield server

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
-from homeostat.infra.cluster.client import Objects, bound
-from homeostat.infra.cluster.errors import Patience
+from homeostat.infra.cluster.access import Bearer
+from homeostat.infra.cluster.client import Objects
+from homeostat.infra.cluster.errors import SECONDS, Patience
 from tests.cluster.api_server import ApiServer
 
 NAMESPACE = "homeostat"
@@ -26,18 +28,11 @@ def roles() -> list[dict[str, Any]]:
     return [one for one in documents if isinstance(one, dict) and one.get("kind") in ("Role", "RoleBinding")]
 
 
-def api(server: ApiServer, account: str | None) -> Any:
-    """A real API client with that ServiceAccount's token; the administrator's without one."""
-    from kubernetes.client import Configuration
-
-    configuration = Configuration(host=server.url)
-    configuration.api_key["authorization"] = server.token(NAMESPACE, account) if account else server.admin
-    configuration.api_key_prefix["authorization"] = "Bearer"
-    return bound(configuration)
-
-
 def objects(server: ApiServer, account: str | None) -> Objects:
-    return Objects(api(server, account), NAMESPACE, PATIENCE)
+    """The client with that ServiceAccount's token; with the administrator's without one."""
+    token = server.token(NAMESPACE, account) if account else server.admin
+    http = httpx.Client(base_url=server.url, auth=Bearer(lambda: token), timeout=SECONDS)
+    return Objects(http, NAMESPACE, PATIENCE)
 
 
 def detector(name: str, **spec: Any) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def _knative(desired: Desired, first: Revision, now: Document | None, options: O
         found = _knative_stable(stable, now, options)
         return Step(found.document, found.waits or f"{stable.name} loads first")
     rolled = predictor_status(now).get("latestRolledoutRevision")
-    if not _loaded(now) or rolled != predictor_status(now).get("latestReadyRevision"):
+    if not loaded(now) or rolled != predictor_status(now).get("latestReadyRevision"):
         return Step(None, f"{stable.name} is not rolled out yet")
     record = {STABLE: stable.name, STABLE_REVISION: str(rolled)}
     return change(now, _template(now, canary, options, desired.percent, record))
@@ -73,7 +73,7 @@ def _knative_stable(stable: Revision, now: Document, options: Options) -> Step:
     """Promotion, rollback, or nothing: one revision gets all traffic, once it is there."""
     split = _split(now)
     if uri_of(now) == stable.uri:
-        if split and not _loaded(now):
+        if split and not loaded(now):
             return Step(None, f"{stable.name} is not ready for all traffic")
         return change(now, _share(None))
     if split and _recorded(now, stable):
@@ -116,7 +116,7 @@ def _split(now: Document) -> bool:
     return now["spec"]["predictor"].get("canaryTrafficPercent") is not None
 
 
-def _loaded(now: Document) -> bool:
+def loaded(now: Document) -> bool:
     """Whether the template as it is now has become a revision, and that is ready."""
     status = predictor_status(now)
     newest = status.get("latestCreatedRevision")

@@ -49,6 +49,8 @@ class Courier:
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self.running, self.stop = asyncio.Event(), asyncio.Event()
         self.running.set()
+        self.resting = 0
+        """How many events wait to be tried again."""
 
     async def deliver(
         self,
@@ -65,7 +67,11 @@ class Courier:
         count, due = tried
         while True:
             if count:
-                await self._rest(due - time.time())
+                self.resting += 1
+                try:
+                    await self._rest(due - time.time())
+                finally:
+                    self.resting -= 1
             async with self._slots:
                 await self._may_go()
                 whole = event or await self._load(sequence)

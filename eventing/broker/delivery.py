@@ -8,13 +8,14 @@ and is not yet on disk may be, after a crash.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections import deque
 from collections.abc import Iterable, Sequence
 
 from ..wire import WireEvent
-from .courier import Courier, Stopping
+from .courier import CONCURRENCY, Courier, Stopping
 from .log import SMALL_BYTES, Stored
 from .store import BrokerStore
 
@@ -25,6 +26,11 @@ MAX_HELD = 1024
 """So many small events are held in memory per trigger; of the others only the sequence is kept."""
 MAX_PENDING = 20_000
 """So many events may wait behind others of their subject before reading stops for all."""
+BUSY_LINES = 2 * CONCURRENCY
+"""While fewer subjects than that can go on, because others wait to be tried again, more is read."""
+LOOK_SECONDS = 0.1
+SAVE_SECONDS = 0.05
+"""So long the cursor's place may wait to be written, for company."""
 MAX_LINES = 1024
 """So many subjects have a line of their own at a time; an event without a subject is a line of one."""
 
@@ -52,6 +58,7 @@ class Deliverer:
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pump: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self.pause(position.paused)
 
     def start(self) -> None:
@@ -69,6 +76,7 @@ class Deliverer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._save()
 
     # --- by hand --------------------------------------------------------------------------------------------
     def pause(self, rests: bool) -> None:
@@ -89,13 +97,15 @@ class Deliverer:
         """New events. Who has read all earlier ones takes them as they are; others find them on disk."""
         if self._courier.stop.is_set():
             return
-        if self._read == before and len(self._open) < MAX_HELD and self._has_room():
+        if self._read == before and self._has_room():
             self._take(stored)
         else:
             self._wake.set()
 
     def _has_room(self) -> bool:
-        return len(self._open) < MAX_PENDING and len(self._lines) < MAX_LINES
+        busy = len(self._lines) - self._courier.resting
+        enough = len(self._open) > MAX_HELD - PAGE and busy >= BUSY_LINES
+        return not enough and len(self._open) < MAX_PENDING and len(self._lines) < MAX_LINES
 
     async def _read_all(self) -> None:
         while True:
@@ -113,7 +123,10 @@ class Deliverer:
                 log.warning("%s: the log cannot be read, trying again: %s", self.trigger.name, error)
                 await asyncio.sleep(1)
                 continue
-            await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                # Behind, lines that come to rest make room, and nobody says so.
+                behind = self._read < self._store.last
+                await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS if behind else None)
 
     async def _read_again(self) -> None:
         while self._wanted and self._has_room():
@@ -157,7 +170,16 @@ class Deliverer:
         """Move the cursor up to before the first event that is not done."""
         self.cursor = next(iter(self._open)) - 1 if self._open else self._read
         # What is done beyond the saved cursor is on disk too, so saving it can wait for company.
-        if self.cursor - self._saved >= PAGE or (not self._open and self.cursor > self._saved):
+        if self.cursor - self._saved >= PAGE:
+            self._save()
+        elif self.cursor > self._saved and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SAVE_SECONDS, self._save)
+
+    def _save(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.cursor > self._saved:
             self._saved = self.cursor
             self._done = {sequence for sequence in self._done if sequence > self._saved}
             self._store.advanced(self.trigger.name, self._saved)
@@ -186,5 +208,5 @@ class Deliverer:
         del self._open[sequence]
         self._done.add(sequence)
         self._advance()
-        if self._read < self._store.last:
+        if self._read < self._store.last and self._has_room():
             self._wake.set()

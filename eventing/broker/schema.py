@@ -94,6 +94,8 @@ def _prepare(db: sqlite3.Connection, read_only: bool) -> int:
     db.execute("PRAGMA auto_vacuum=INCREMENTAL")
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
+    # The newest page of a log is written again and again: carried over seldom, it is carried over once.
+    db.execute("PRAGMA wal_autocheckpoint=1000")
     while (version := _version(db)) < VERSION:
         _migrate(db, version)
     return version

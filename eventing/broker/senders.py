@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import httpx
 
@@ -29,7 +29,6 @@ class Answer:
         return next((value for key, value in self.headers if key.lower() == name), "")
 
 
-@runtime_checkable
 class Writer(Protocol):
     """A subscriber that speaks something else than HTTP, such as a KafkaSink."""
 
@@ -45,7 +44,7 @@ async def send(
 ) -> Answer:
     """Deliver once, without a time limit of its own. Never raises for what a subscriber does. `reply`: an
     event in the answer is wanted."""
-    if isinstance(target, Writer):
+    if not isinstance(target, str) and not callable(target):
         return await target.send(event)
     headers, body = (
         ([("content-type", STRUCTURED)], encode_structured(event)) if structured else encode(event)

@@ -116,6 +116,7 @@ class BrokerStore:
         self._closed = True
         if self._open is not None:
             self._queue.put(self._open)
+            self._open = None
         self._queue.put(None)
         self._thread.join()
         # The last to close moves the journal into the file, which who only reads cannot do.
@@ -130,7 +131,7 @@ class BrokerStore:
         """
         if self._waiting + len(events) > MOST_WAITING and self._waiting:
             raise Retry(f"{self._waiting} events wait for the disk", after=1)
-        group = self._group()
+        group = self._open or self._group()
         group.events.extend(events)
         self._waiting += len(events)
         await self._told(group)
@@ -197,11 +198,12 @@ class BrokerStore:
         for statement, row in changes:
             group.changes.setdefault(statement, []).append(row)
 
-    async def _told(self, group: _Group) -> None:
-        # Who stops waiting (a timeout, a sender that went away) leaves a write that is done all the same.
+    def _told(self, group: _Group) -> asyncio.Future[None]:
+        """Done once the group is on disk. Who stops waiting (a timeout, a sender that went away) leaves a
+        write that is done all the same."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         group.waiters.append(waiter)
-        await waiter
+        return waiter
 
     def _write_all(self) -> None:
         while True:
@@ -238,7 +240,7 @@ class BrokerStore:
         rows: dict[str, list[Row]] = {}
         if fresh:
             rows[_APPEND] = [
-                (first + place, now, orjson.dumps(dict(event.attributes)), event.data)
+                (first + place, now, orjson.dumps(event.attributes), event.data)
                 for place, event in enumerate(fresh)
             ]
         # Statement by statement. Changes of one event are never in one turn: each is waited for.

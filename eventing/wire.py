@@ -26,6 +26,7 @@ STRUCTURED = "application/cloudevents+json"
 _HEADERS = {f"ce-{name}".encode(): name for name in (*REQUIRED, "subject", "time", "correlationid", "hops")}
 _NAME = re.compile(r"[a-z0-9]+")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_HEADER_NAMES = frozenset({*_HEADERS.values(), *OPTIONAL})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Printable ASCII without space, double quote and percent travels as it is (HTTP binding §3.1.3.2).
 _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
@@ -202,9 +203,11 @@ def _is_plain(attributes: Mapping[str, str]) -> bool:
         return False
     return bool(
         plain
-        and "" not in attributes
-        and all(attributes.values())
-        and _NAME.fullmatch("".join(attributes))
+        and "" not in attributes.values()
+        and (
+            _HEADER_NAMES.issuperset(attributes)
+            or ("" not in attributes and _NAME.fullmatch("".join(attributes)))
+        )
         and len(text) <= MAX_ATTRIBUTES
         and _PRINTABLE.fullmatch(text)
         and ("time" not in attributes or _is_time(attributes["time"]))

@@ -55,7 +55,7 @@ asyncio.run(main())
 def run() -> dict[str, dict[str, Any]]:
     from tests.bench.__main__ import Metric
 
-    rounds = [(_ingest("broker"), _ingest("bare")) for _ in range(3)]
+    rounds = [(_ingest("broker"), _ingest("bare")) for _ in range(5)]
     started, megabytes = _backlog()
     ours, peer = (max(one[side] for one in rounds) for side in (0, 1))
     return {

@@ -30,7 +30,7 @@ test: install ## The default suite, under 10 minutes
 	$(PYTEST) -m "not slow"
 
 test-all: install ## Everything, the long chaos too
-	$(PYTEST)
+	HOMEOSTAT_TESTS=all $(PYTEST)
 
 lint: install ## ruff, mypy, import rules
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

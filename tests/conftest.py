@@ -6,6 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The default suite looks at half as many examples as hypothesis would; `make test-all` at all of them.
+settings.register_profile("quick", max_examples=50)
+settings.register_profile("thorough", max_examples=100)
+settings.load_profile("thorough" if os.environ.get("HOMEOSTAT_TESTS") == "all" else "quick")
 
 ROOT = Path(__file__).parent.parent
 

@@ -26,9 +26,3 @@ def shared() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest stories first: the other process then works off the short files beside them, and neither
-    waits for the other at the end."""
-    items.sort(key=lambda item: (item.path.name != "test_demo.py", "scenarios" not in item.path.parts))

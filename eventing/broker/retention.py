@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ..errors import Retry
-from .store import COMPACT, BrokerStore
+from .store import BrokerStore
 
 log = logging.getLogger(__name__)
 
 CHUNK = 500
 """So many events are deleted at a time, between the groups of those who write."""
-_FORGET = "DELETE FROM events WHERE sequence = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +63,5 @@ class Forgetting:
         """The oldest events up to there, at most a chunk of them."""
         gone = self._store.log.forgettable(min(up_to, self._done()), CHUNK)
         if gone:
-            await self._store.change(*((_FORGET, (sequence,)) for sequence in gone), (COMPACT, ()))
+            await self._store.forget(gone)
         return len(gone)

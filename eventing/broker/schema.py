@@ -125,11 +125,7 @@ def repaired(path: Path, say: Callable[[str], None] = log.error) -> None:
     one is kept beside it, and it is said what was saved."""
     if not path.exists() or _is_whole(path):
         return
-    say(str(salvage(path, _fresh)))
-
-
-def _fresh(path: Path) -> sqlite3.Connection:
-    return connect(path)
+    say(str(salvage(path, connect)))
 
 
 def _is_whole(path: Path) -> bool:

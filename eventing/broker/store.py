@@ -37,10 +37,10 @@ loop gives it back late."""
 MOST_WAITING = 20_000
 """So many events may wait for the disk; then senders are asked to come again."""
 
-COMPACT = "PRAGMA incremental_vacuum(2000)"
-"""Gives so many free pages back; stands among the changes of a group."""
+_COMPACT = "PRAGMA incremental_vacuum(2000)"  # so many free pages are given back at a time
 _APPEND = "INSERT INTO events VALUES {}"
 _DONE = "INSERT OR IGNORE INTO done VALUES {}"
+_FORGET = "DELETE FROM events WHERE sequence = ?"
 _FORGET_DONE = "DELETE FROM done WHERE trigger = ? AND sequence <= ?"
 _ADVANCE = (
     "INSERT INTO cursors (trigger, sequence) VALUES (?, ?)"
@@ -71,11 +71,13 @@ Row = tuple[Any, ...]
 
 @dataclass(slots=True)
 class _Group:
-    """What is wanted within one turn of the loop: events, statements with their rows, and who waits."""
+    """What is wanted within one turn of the loop: events, statements with their rows, who waits, and whether
+    space is to be given back once all is written."""
 
     events: list[WireEvent] = field(default_factory=list)
     changes: dict[str, list[Row]] = field(default_factory=dict)
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    compacts: bool = False
 
 
 class BrokerStore:
@@ -169,9 +171,12 @@ class BrokerStore:
             (_BURY, letter), (_FORGET_AGAIN if again else _DONE, row), (_FORGET_ATTEMPTS, row)
         )
 
-    async def change(self, *changes: tuple[str, Row]) -> None:
-        """Carry out statements with their rows. Raises Retry if they cannot be."""
-        await self._changed(*changes)
+    async def forget(self, sequences: Sequence[int]) -> None:
+        """Delete events, and give their space back. Raises Retry if they cannot be deleted."""
+        group = self._group()
+        self._change(group, [(_FORGET, (sequence,)) for sequence in sequences])
+        group.compacts = True
+        await self._told(group)
 
     def _group(self) -> _Group:
         """The group of this turn of the loop; the writer gets it when the turn ends."""
@@ -230,6 +235,8 @@ class BrokerStore:
                 self._duplicates.take_back(event.attributes)
             log.error("%s cannot be written: %s", self.path, error)
             failure = Retry(f"the broker's disk: {error}")
+        if any(group.compacts for group in groups):
+            self._compact()
         if self._loop is not None:
             # A loop that is closed has nobody left who waits.
             with contextlib.suppress(RuntimeError):
@@ -247,7 +254,6 @@ class BrokerStore:
         for group in groups:
             for statement, changed in group.changes.items():
                 rows.setdefault(statement, []).extend(changed)
-        compacts = rows.pop(COMPACT, None)
         several = len(rows) > 1 or any(len(many) > CHUNK for many in rows.values())
         if rows and (several or _APPEND not in rows):
             self._db.execute("BEGIN IMMEDIATE")
@@ -255,11 +261,16 @@ class BrokerStore:
             self._run(statement, many)
         if self._db.in_transaction:
             self._db.execute("COMMIT")
-        if compacts:
-            # Frees a page a step, and only a script is stepped to its end.
-            self._db.executescript(COMPACT)
         self._written += len(fresh)
         return [(first + place, now, event, False) for place, event in enumerate(fresh)]
+
+    def _compact(self) -> None:
+        """What was written stays written, whatever becomes of this: the next time takes the pages too."""
+        try:
+            # Frees a page a step, and only a script is stepped to its end.
+            self._db.executescript(_COMPACT)
+        except sqlite3.Error as error:
+            log.warning("%s: space is given back later: %s", self.path, error)
 
     def _run(self, statement: str, rows: Sequence[Row]) -> None:
         if "{}" not in statement:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from homeostat.eventing.broker import Broker
+from homeostat.eventing.broker import store as store_module
 from homeostat.eventing.broker.log import EventLog
 from homeostat.eventing.broker.retention import Forgetting, Retention
 from homeostat.eventing.broker.store import BrokerStore
@@ -110,3 +111,20 @@ def test_a_file_full_of_undelivered_events_takes_no_more_and_says_when_to_come_a
         await broker.stop(0)
 
     asyncio.run(story())
+
+
+def test_what_is_written_beside_a_compaction_that_fails_stays_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        store = await filled(tmp_path / "broker.db", 10)
+        monkeypatch.setattr(store_module, "_COMPACT", "no such statement")
+        await asyncio.gather(store.forget([1, 2]), store.append([event("beside")]))
+        await store.append([event("after"), event("beside")])
+        store.close()
+
+    asyncio.run(story())
+    log = EventLog(tmp_path / "broker.db")
+    assert [one.event.attributes["id"] for one in log.events()][-2:] == ["beside", "after"]
+    assert log.events()[0].sequence == 3
+    log.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +20,7 @@ from homeostat.infra.cluster.detectors import DetectorObjects
 from homeostat.infra.outcome import Claim, Outcome
 from homeostat.infra.shell import Host, handle
 from tests.cluster.answers import Refused
-from tests.cluster.api_server import ApiServer, serving
+from tests.cluster.api_server import ApiServer
 from tests.cluster.callers import PATIENCE, detector, objects, roles
 
 NOW = datetime(2026, 11, 24, 13, 0, tzinfo=UTC)
@@ -29,20 +28,6 @@ CAUSE = Cause(id="c", correlationid="c")
 SPEC = Spec.model_validate({"data": {"uri": "s3://plant/pump/", "channels": ["a"]}})
 MODEL = Revision(name="pump-1", uri="s3://models/pump-1", algorithm="isolation-forest", version="1")
 PROMOTE = Promote(detector="pump", revision="pump-1", uri="s3://models/pump-1")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ApiServer]:
-    with serving(ApiServer()) as server:
-        yield server
-
-
-@pytest.fixture
-def server(shared: Any, running: ApiServer) -> ApiServer:
-    for kept in (running.calls, running.troubles, running.objects, running.accounts):
-        kept.clear()
-    running.put(*roles(), detector("pump"))
-    return running
 
 
 def of(server: ApiServer, function: str = "roll-out") -> DetectorObjects:

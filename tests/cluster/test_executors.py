@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +19,7 @@ from homeostat.infra.cluster.executors import EXECUTORS, Cluster, bound
 from homeostat.infra.cluster.inference_service import Desired, Options, merged, whole
 from homeostat.infra.cluster.kserve import step
 from tests.cluster.answers import Refused
-from tests.cluster.api_server import ApiServer, serving
+from tests.cluster.api_server import ApiServer
 from tests.cluster.callers import detector, objects, roles
 from tests.cluster.kserve_controller import Controller
 
@@ -109,20 +107,6 @@ def promote(revision: Revision) -> Promote:
 def back(revision: Revision, to: Revision | None) -> RollBack:
     uri = to.uri if to else None
     return RollBack(detector="pump", revision=revision.name, restore=to.name if to else None, restore_uri=uri)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ApiServer]:
-    with serving(ApiServer()) as server:
-        yield server
-
-
-@pytest.fixture
-def server(shared: Path, running: ApiServer) -> ApiServer:
-    for kept in (running.calls, running.troubles, running.objects, running.accounts):
-        kept.clear()
-    running.put(*roles(), detector("pump"))
-    return running
 
 
 @pytest.fixture(params=MODES)

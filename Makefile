@@ -23,8 +23,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: install ## Tell the whole story on this machine (DATA=folder in SKAB's layout for real data)
 	$(BIN)/homeostat demo $(if $(DATA),--data $(DATA))
 
-# Two processes, a file in one of them: half of the suite computes, the other half waits for servers.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two processes, a file in one of them, in our order: half of the suite computes, the other half waits for servers.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: install ## The default suite, under 10 minutes
 	$(PYTEST) -m "not slow"

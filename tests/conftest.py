@@ -26,3 +26,8 @@ def shared() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest story first: at the end it would run alone, while the other process has nothing to do."""
+    items.sort(key=lambda item: item.path.name != "test_demo.py")

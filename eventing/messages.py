@@ -286,6 +286,29 @@ class ApprovalGiven:
     by: str = ""
 
 
+# --- facts: work that cannot be done now ------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkHindered:
+    """What `function` decided is not carried out: `reason` says which object, which verb, which mend. Said
+    once per decision and kind of trouble; the work is tried again without anybody's help."""
+
+    type: ClassVar[str] = "dev.homeostat.work.hindered"
+    function: str
+    commands: tuple[str, ...] = ()
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkResumed:
+    """What was hindered for `reason` is carried out. The trouble was first seen at `since` (RFC 3339)."""
+
+    type: ClassVar[str] = "dev.homeostat.work.resumed"
+    function: str
+    commands: tuple[str, ...] = ()
+    reason: str
+    since: str
+
+
 # --- intents ---------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartTraining:
@@ -361,6 +384,8 @@ Event = (
     | RollbackRequested
     | ApprovalRequested
     | ApprovalGiven
+    | WorkHindered
+    | WorkResumed
 )
 Command = StartTraining | StartCanary | ShiftTraffic | Promote | RollBack
 

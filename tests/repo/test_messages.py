@@ -52,6 +52,8 @@ def test_every_event_that_asks_for_something_wakes_a_function() -> None:
         "CanaryAdvanced",
         "ApprovalRequested",
         "InferenceResponse",
+        "WorkHindered",
+        "WorkResumed",
     }
     assert {one.__name__ for one in {*EVENTS} - woken} == told
 

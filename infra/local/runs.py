@@ -7,12 +7,9 @@ end is answered for here: that is the exit handler that kfp.local does not have.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import re
 import sqlite3
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,13 +23,13 @@ from homeostat.functions.detector import Cause
 from homeostat.functions.spec import Spec
 from homeostat.pipelines.announcement import failed_event
 
+from ..training_request import last_words, prepare, requested, step, too_long
 from .child import end
 
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 40
 """A run that is interrupted this often ends as failed: something kills it, and it will not be chance."""
-LOG_TAIL = 1500
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -87,20 +84,9 @@ class Runs:
 
     async def submit(self, command: StartTraining, spec: Spec, cause: Cause) -> None:
         """Queue a run; it is on disk when this returns. The same name again changes nothing."""
-        document = {
-            "run": command.run,
-            "detector": command.detector,
-            "spec": spec.model_dump(mode="json"),
-            "data": list(command.data),
-            "candidates": list(command.candidates),
-            "parameters": {name: dict(values) for name, values in command.parameters.items()},
-            "champion": command.champion or "",
-            "cause": cause.model_dump(mode="json"),
-            "timeout": spec.retrain.timeout.total_seconds(),
-        }
         added = self._execute(
             "INSERT OR IGNORE INTO runs (name, request, submitted) VALUES (?, ?, ?)",
-            (command.run, orjson.dumps(document), time.time()),
+            (command.run, orjson.dumps(requested(command, spec, cause)), time.time()),
         )
         if added:
             self._take_up(command.run)
@@ -139,15 +125,14 @@ class Runs:
                 }
                 error = await self._child(folder, request | places)
             if error is not None:
-                event = failed_event(request["detector"], request["cause"], name, _step(folder), error)
+                event = failed_event(request["detector"], request["cause"], name, step(folder), error)
                 await self._emit([event])
             state = "succeeded" if error is None else "failed"
             self._execute("UPDATE runs SET state = ? WHERE name = ?", (state, name))
 
     async def _child(self, folder: Path, request: Mapping[str, Any]) -> str | None:
         """Run the pipeline in a process of its own; None when it ended well, else why it did not."""
-        _prepare(folder, request)
-        command = [sys.executable, "-m", "homeostat.infra.local.train", str(folder)]
+        command = prepare(folder, request)
         environment = {**os.environ, **self._environment, "OMP_NUM_THREADS": "2"}
         with (folder / "log").open("wb") as output:
             process = await asyncio.create_subprocess_exec(
@@ -160,29 +145,8 @@ class Runs:
                 code = await asyncio.wait_for(process.wait(), request["timeout"])
             except TimeoutError:
                 await end(process)
-                return f"it took longer than {request['timeout']:g} s (spec.retrain.timeout)"
+                return too_long(request["timeout"])
             except asyncio.CancelledError:
                 await end(process)
                 raise
-        return None if code == 0 else _last_words(folder, code)
-
-
-def _prepare(folder: Path, request: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "request.json").write_bytes(orjson.dumps(request))
-
-
-def _step(folder: Path) -> str:
-    """The step that the child was at, as kfp.local says in its log."""
-    log_file = folder / "log"
-    text = log_file.read_text(errors="replace") if log_file.exists() else ""
-    found: list[str] = re.findall(r"Executing task .*?'([\w-]+)'", text)
-    return found[-1] if found else ""
-
-
-def _last_words(folder: Path, code: int) -> str:
-    """The error that the child left, else how it ended and the end of its log."""
-    with contextlib.suppress(FileNotFoundError):
-        return (folder / "error").read_text()
-    tail = (folder / "log").read_text(errors="replace")[-LOG_TAIL:]
-    return f"the training process ended with {code}: {tail}"
+        return None if code == 0 else last_words(folder, code)

@@ -1,8 +1,9 @@
-"""The child that works on one training run: the pipeline's components, run by kfp.local.
+"""The process that works on one training run: the pipeline's components, run by kfp.local.
 
-    python -m homeostat.infra.local.train .homeostat/runs/pump-0a1b2c
+    python -m homeostat.infra.training_run .homeostat/runs/pump-0a1b2c
 
-It dies with the home that started it, and takes the step that it is at with it.
+One machine's engine starts it, and so does a TrainJob's pod. It dies with whoever started it, and takes the
+step that it is at with it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from .child import die_with_parent
+from .local.child import die_with_parent
 
 EXIT_FAILED = 1
 

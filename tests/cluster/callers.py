@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 
-from homeostat.infra.cluster.access import Bearer
 from homeostat.infra.cluster.client import Objects
-from homeostat.infra.cluster.errors import SECONDS, Patience
+from homeostat.infra.cluster.errors import Patience
 from tests.cluster.api_server import ApiServer
 
 NAMESPACE = "homeostat"
@@ -31,8 +29,7 @@ def roles() -> list[dict[str, Any]]:
 def objects(server: ApiServer, account: str | None) -> Objects:
     """The client with that ServiceAccount's token; with the administrator's without one."""
     token = server.token(NAMESPACE, account) if account else server.admin
-    http = httpx.Client(base_url=server.url, auth=Bearer(lambda: token), timeout=SECONDS)
-    return Objects(http, NAMESPACE, PATIENCE)
+    return Objects(server.http(token), NAMESPACE, PATIENCE)
 
 
 def detector(name: str, **spec: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import yaml
 
 from homeostat.infra.cluster.crd import crd
 from tests.cluster.detector_documents import strict
+from tests.cluster.foreign_crds import definitions
 
 SHARED = Path(os.environ.get("HOMEOSTAT_SHARED", Path(__file__).parents[3] / "shared"))
 CORE = {
@@ -28,11 +29,16 @@ CORE = {
     "batch/v1": ("Job", "CronJob"),
     "networking.k8s.io/v1": ("NetworkPolicy",),
     "policy/v1": ("PodDisruptionBudget",),
+    "apiextensions.k8s.io/v1": ("CustomResourceDefinition",),
+    "authentication.k8s.io/v1": ("TokenReview",),
+    "authorization.k8s.io/v1": ("SubjectAccessReview", "SelfSubjectAccessReview"),
     "rbac.authorization.k8s.io/v1": ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"),
 }
-"""The built-in kinds that our manifests and executors name."""
+"""The built-in kinds that our manifests, executors and tests name."""
 
-_CLUSTER = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
+_CLUSTER = {"Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+_CLUSTER |= {"TokenReview", "SubjectAccessReview", "SelfSubjectAccessReview"}
+_WITH_STATUS = {"Deployment", "StatefulSet", "Job", "Pod", "CustomResourceDefinition", "PodDisruptionBudget"}
 _IRREGULAR = {"NetworkPolicy": "networkpolicies"}
 
 
@@ -76,7 +82,7 @@ def _built_in() -> Iterator[Kind]:
     for version, names in CORE.items():
         for name in names:
             plural = _IRREGULAR.get(name, name.lower() + "s")
-            yield Kind(version, name, plural, name not in _CLUSTER, name in ("Deployment", "Job", "Pod"))
+            yield Kind(version, name, plural, name not in _CLUSTER, name in _WITH_STATUS)
 
 
 def _custom() -> Iterator[Kind]:
@@ -84,7 +90,8 @@ def _custom() -> Iterator[Kind]:
         # The schemas are megabytes; what a kind is called stands before them, and after.
         for document in _documents(file):
             yield from _of(document, file)
-    yield from _of(crd(), None)
+    for document in (crd(), *definitions()):
+        yield from _of(document, None)
 
 
 def _of(document: Mapping[str, Any], file: Path | None) -> Iterator[Kind]:
@@ -100,6 +107,12 @@ def _of(document: Mapping[str, Any], file: Path | None) -> Iterator[Kind]:
         )
 
 
+def vendors() -> list[dict[str, Any]]:
+    """The definitions of others' kinds."""
+    files = sorted((SHARED / "crds").rglob("*.yaml"))
+    return [*definitions(), *(one for file in files for one in _documents(file))]
+
+
 @cache
 def _documents(file: Path) -> list[dict[str, Any]]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -107,7 +120,7 @@ def _documents(file: Path) -> list[dict[str, Any]]:
 
 
 @cache
-def _definitions() -> dict[str, Any]:
+def _built_in_schemas() -> dict[str, Any]:
     found: dict[str, Any] = orjson.loads((SHARED / "openapi" / "definitions.json").read_bytes())
     return found["definitions"]  # type: ignore[no-any-return]
 
@@ -117,14 +130,14 @@ def validator(kind: Kind) -> jsonschema.Draft4Validator:
     """Patterns of Kubernetes are Go's, so that schemas themselves are not checked."""
     if kind.stored is None:
         return jsonschema.Draft4Validator(_built_in_schema(kind))
-    documents = [crd()] if kind.stored == Path("ours") else _documents(kind.stored)
+    documents = [crd(), *definitions()] if kind.stored == Path("ours") else _documents(kind.stored)
     for document in documents:
         for version in document["spec"]["versions"]:
             names = (f"{document['spec']['group']}/{version['name']}", document["spec"]["names"]["kind"])
             if names == (kind.api_version, kind.kind):
                 schema = strict(version["schema"]["openAPIV3Schema"])
                 schema["properties"] |= {"apiVersion": {}, "kind": {}, "metadata": _meta()}
-                schema["definitions"] = strict(_definitions())
+                schema["definitions"] = strict(_built_in_schemas())
                 return jsonschema.Draft4Validator(schema)
     raise KeyError(kind)
 
@@ -135,10 +148,10 @@ def _meta() -> dict[str, Any]:
 
 def _built_in_schema(kind: Kind) -> dict[str, Any]:
     version = kind.api_version.rpartition("/")[2]
-    for name, schema in _definitions().items():
+    for name, schema in _built_in_schemas().items():
         for one in schema.get("x-kubernetes-group-version-kind", ()):
             if (one["group"], one["version"], one["kind"]) == (kind.group, version, kind.kind):
-                return {"$ref": f"#/definitions/{name}", "definitions": strict(_definitions())}
+                return {"$ref": f"#/definitions/{name}", "definitions": strict(_built_in_schemas())}
     raise KeyError(f"no schema of {kind}")
 
 

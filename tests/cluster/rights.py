@@ -9,17 +9,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_PREFIX = "system:serviceaccount"
+
 
 @dataclass(frozen=True)
 class Account:
-    """A ServiceAccount that calls."""
+    """A ServiceAccount that calls. Its token is good while the ServiceAccount of that `uid` is there (any,
+    where it is empty), and for those `audiences`."""
 
     namespace: str
     name: str
+    uid: str = ""
+    audiences: tuple[str, ...] = ()
 
     @property
     def user(self) -> str:
-        return f"system:serviceaccount:{self.namespace}:{self.name}"
+        return f"{_PREFIX}:{self.namespace}:{self.name}"
+
+    @classmethod
+    def of(cls, user: str) -> Account | None:
+        """Whose name for people it is; None for a user who is no ServiceAccount."""
+        head, _, rest = user.partition(f"{_PREFIX}:")
+        namespace, colon, name = rest.partition(":")
+        return cls(namespace, name) if not head and colon else None
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from homeostat.functions.detect_drift import DriftFacts
 from homeostat.functions.detector import Detector
 from homeostat.models.drift import load_backend
 
+from ..observing.drift import DriftObserver
 from ..shell import Emit, Host
 from .child import die_with_parent
-from .drift import DriftObserver
 from .settings import Settings
 from .store import Store
 

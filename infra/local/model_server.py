@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
+from ..observing.artifacts import local_folder
 from .child import end
 
 log = logging.getLogger(__name__)
@@ -185,14 +185,3 @@ class ModelServer:
             return "it left no log"
         refusal = [line for line in lines if line.startswith(("refused:", "killed:"))]
         return "\n".join(refusal[-1:] or lines[-5:])
-
-
-def local_folder(uri: str) -> Path:
-    """The folder that a URI names on this machine. ValueError says what is wrong with it."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
-        raise ValueError(f"{uri} is not on this machine: give a path or a file:// URI")
-    folder = Path(unquote(parts.path) if parts.scheme else uri)
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder: was the artifact moved or deleted?")
-    return folder.resolve()

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from homeostat.eventing.codec import Context
-from homeostat.eventing.messages import DataLanded
 from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detector import Batch, Detector
-from homeostat.functions.receive_data import recorded
 from homeostat.functions.score_stream import StreamFacts
 
+from ..observing.batches import batches
+from ..observing.stream import StreamObserver
 from ..shell import Observe
 from .figures import canary_facts
-from .inspect_data import inspect_batch
 from .scorer import Scorer
 from .serving import Serving
 from .settings import Settings
-from .stream import StreamObserver
-
-_FINER = re.compile(r"(\.\d{6})\d+")
 
 
 def stream_of(serving: Serving) -> StreamObserver:
@@ -37,19 +30,6 @@ def observers(
     """The eyes of the functions that run inside `homeostat up`. Who hands in a `stream` closes it."""
     stream = stream or stream_of(serving)
 
-    async def batch(event: DataLanded, context: Context, detector: Detector) -> Batch | None:
-        # A store has the newest version only: an older one would be waited for, and others behind it.
-        if known := recorded(detector, event.uri, event.etag, event.sequencer):
-            return known
-        return await asyncio.to_thread(
-            inspect_batch,
-            event,
-            detector.spec,
-            datetime.now(UTC),
-            settings.max_object_bytes,
-            announced=_moment(context.time),
-        )
-
     async def canary(_: object, __: Context, detector: Detector) -> CanaryFacts | None:
         trial = detector.status.canary
         if trial is None:
@@ -58,9 +38,4 @@ def observers(
             serving, detector.name, trial.revision.name, prometheus_url=settings.prometheus_url
         )
 
-    return {Batch: batch, CanaryFacts: canary, StreamFacts: stream.observe}
-
-
-def _moment(text: str | None) -> datetime | None:
-    """An event's time; senders may write more digits of a second than Python reads."""
-    return datetime.fromisoformat(_FINER.sub(r"\1", text)).astimezone(UTC) if text else None
+    return {Batch: batches(settings.max_object_bytes), CanaryFacts: canary, StreamFacts: stream.observe}

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import orjson
 
+from ..observing.places import place
 from .exchange import Ask
 
 SERIES_HEADER = b"x-homeostat-series"
@@ -49,7 +49,7 @@ def chosen(detector: str, route: Route, ask: Ask, chance: Callable[[], float]) -
     if not route.split:
         return route.canary if route.stable is None and route.percent > 0 else route.stable
     series = series_of(ask)
-    drawn = _place(detector, series) if series else chance()
+    drawn = place(detector, series) if series else chance()
     return route.canary if drawn * 100 < route.percent else route.stable
 
 
@@ -70,9 +70,3 @@ def series_of(ask: Ask) -> str:
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return ""  # the revision refuses the request, or finds a series in it nowhere either
     return series if isinstance(series, str) else ""
-
-
-def _place(detector: str, series: str) -> float:
-    """Where the series stands in [0, 1): the same in every process, another for every detector."""
-    digest = blake2b(f"{detector}\0{series}".encode(), digest_size=6).digest()
-    return int.from_bytes(digest) / (1 << 8 * len(digest))

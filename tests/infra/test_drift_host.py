@@ -18,7 +18,7 @@ from homeostat.eventing.messages import InferenceRequest
 from homeostat.functions.detect_drift import DriftFacts
 from homeostat.functions.detector import Cause, Detector, Revision, Status
 from homeostat.functions.spec import Data, Drift, Features, Spec
-from homeostat.infra.local.drift import DriftObserver
+from homeostat.infra.observing.drift import DriftObserver
 from homeostat.models import artifact
 from homeostat.models.drift import DriftTest
 from homeostat.models.fitting import fit

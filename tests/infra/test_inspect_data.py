@@ -12,7 +12,7 @@ from homeostat.eventing.errors import Reject, Retry
 from homeostat.eventing.messages import DataLanded
 from homeostat.functions.detector import Batch
 from homeostat.functions.spec import Data, Spec
-from homeostat.infra.local.inspect_data import inspect_batch
+from homeostat.infra.observing.inspect_data import inspect_batch
 from homeostat.models.simulator import CHANNELS, simulate
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)

@@ -27,8 +27,8 @@ from homeostat.functions.spec import Data, Features, Spec
 from homeostat.infra.local.payload_log import PayloadLog
 from homeostat.infra.local.scorer import Scorer
 from homeostat.infra.local.serving import Desired
-from homeostat.infra.local.stream import StreamObserver
-from homeostat.infra.local.stream_series import Kept
+from homeostat.infra.observing.stream import StreamObserver
+from homeostat.infra.observing.stream_series import Kept
 from homeostat.models import artifact
 from tests.infra.serving_home import CHANNELS, Home, home, save_artifacts, served
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeostat.infra.local.stream_series import recent
+from homeostat.infra.observing.stream_series import recent
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(0, 12))

@@ -31,7 +31,7 @@ from homeostat.models import artifact, protocol
 from homeostat.models.drift import DriftTest
 from homeostat.models.fitted import Fitted
 
-from .model_server import local_folder
+from .artifacts import local_folder
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +55,12 @@ T = TypeVar("T")
 
 
 class DriftObserver:
-    """Thread-safe; one per file."""
+    """Thread-safe; one per file. `folder` leads from an artifact's URI to where it lies on this machine, or
+    raises ValueError."""
 
-    def __init__(self, db: Path) -> None:
+    def __init__(self, db: Path, folder: Callable[[str], Path] = local_folder) -> None:
         db.parent.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._db = sqlite3.connect(db, check_same_thread=False, isolation_level=None, timeout=30)
@@ -184,7 +186,7 @@ class DriftObserver:
     def _fitted(self, serving: Revision) -> Fitted:
         def load() -> Fitted:
             try:
-                return artifact.load(local_folder(serving.uri))
+                return artifact.load(self._folder(serving.uri))
             except (artifact.ArtifactError, ValueError) as error:
                 raise Retry(f"{serving.name} cannot be loaded: {error}", after=30) from error
 

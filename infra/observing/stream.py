@@ -30,7 +30,7 @@ from homeostat.functions.detector import Detector
 from homeostat.functions.samples import Samples, read
 from homeostat.functions.score_stream import StreamFacts
 
-from .scorer import Scored, Scorer
+from .scoring import Scored, Scorer
 from .stream_order import HOLD_SECONDS, Order
 from .stream_series import Asked, Kept, Rows, Series, recent
 

@@ -117,6 +117,29 @@ class Drift(Frozen):
     consecutive: int = Field(default=3, ge=1)
 
 
+class TuningSpec(Frozen):
+    """How better parameters are searched for (Katib's names of `algorithm`): so many `trials`, `parallel` at
+    a time, given up after `max_failed` that failed or after `timeout`, of which each trial has its share.
+    `when`: "drift-persists" searches instead of training when drift comes back on a revision that was
+    promoted in answer to drift; "never" only when somebody asks."""
+
+    algorithm: Literal[
+        "random",
+        "grid",
+        "tpe",
+        "multivariate-tpe",
+        "bayesianoptimization",
+        "cmaes",
+        "sobol",
+        "hyperband",
+    ] = "tpe"
+    trials: int = Field(default=20, ge=1, le=1000)
+    parallel: int = Field(default=2, ge=1, le=100)
+    max_failed: int = Field(default=5, ge=0, le=1000)
+    timeout: Duration = timedelta(hours=4)
+    when: Literal["drift-persists", "never"] = "never"
+
+
 class CanarySpec(Frozen):
     """Traffic goes up by `steps`, at most one step `every`, each judged on `min_requests` of its own."""
 
@@ -137,6 +160,7 @@ class Spec(Frozen):
     )
     gate: GateSpec = GateSpec()
     retrain: Retrain = Retrain()
+    tuning: TuningSpec = TuningSpec()
     drift: Drift = Drift()
     canary: CanarySpec = CanarySpec()
     mode: Literal["act", "suggest"] = "act"

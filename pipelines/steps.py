@@ -27,6 +27,7 @@ from homeostat.models.missing import Missing
 
 from . import gaps
 from .taught import Training
+from .tuned import apart
 
 HELD_BACK = 0.3
 """The share of each segment, its tail, that judges candidates."""
@@ -198,8 +199,8 @@ def fit(
     phase: NDArray[np.int64] | None = None,
     labelled: fitting.Labelled | None = None,
 ) -> fitted.Fitted:
-    """Fit one candidate as the spec's features and threshold say, defaults standing in for what older specs
-    lack. `phase` is (n,), used where a season is taken out."""
+    """Fit one candidate as spec (defaults for what an old one lacks) and parameters say; `phase`: (n,)."""
+    spec, parameters = apart(spec, parameters)
     section, threshold = spec["features"], spec.get("threshold", {})
     decompose, missing = section.get("decompose", "none"), _missing(spec)
     if decompose != "none" and missing == "drop":

@@ -136,7 +136,8 @@ def validator(kind: Kind) -> jsonschema.Draft4Validator:
             names = (f"{document['spec']['group']}/{version['name']}", document["spec"]["names"]["kind"])
             if names == (kind.api_version, kind.kind):
                 schema = strict(version["schema"]["openAPIV3Schema"])
-                schema["properties"] |= {"apiVersion": {}, "kind": {}, "metadata": _meta()}
+                heads = {"apiVersion": {}, "kind": {}, "metadata": _meta()}
+                schema["properties"] = {**schema.get("properties", {}), **heads}
                 schema["definitions"] = strict(_built_in_schemas())
                 return jsonschema.Draft4Validator(schema)
     raise KeyError(kind)

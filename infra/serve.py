@@ -1,18 +1,24 @@
-"""One function behind HTTP: a CloudEvent in, 202 out. One image serves any of them by name.
+"""One function behind HTTP: a CloudEvent in, 202 out. One image serves any of them by name, and the gateway.
 
     python -m homeostat.infra.serve detect-drift --port 8081
 
 Errors are classed for the sender: 4xx is never retried (the event ends in the dead letters with its faults),
-503 carries Retry-After.
+503 carries Retry-After. `HOMEOSTAT_HOME` says in which home it serves: `local` (the default) or `cluster`.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import uvicorn
+from prometheus_client import generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,37 +28,59 @@ from homeostat.eventing import wire
 from homeostat.eventing.errors import Fault, Reject, Retry
 from homeostat.functions import FUNCTIONS
 
+from .served import Served
 from .shell import Host, handle
 
 log = logging.getLogger(__name__)
 
 MAX_BODY = 16 * 1024 * 1024
+GATEWAY = "gateway"
+DRAIN_SECONDS = 50
+"""What is under way may end: a little less than Knative gives (`timeoutSeconds` of the Service)."""
+
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
-def function_app(function: str, host: Host) -> Starlette:
-    """The ASGI app of one function: POST / takes a CloudEvent, GET /healthz and /readyz answer probes."""
+def function_app(
+    function: str, host: Host, served: Served | None = None, lifespan: Lifespan | None = None
+) -> Starlette:
+    """The ASGI app of one function: POST / takes a CloudEvent, GET /healthz and /readyz answer probes,
+    /metrics what was counted."""
+    served = served or Served()
+    served.of(function)
 
     async def receive(request: Request) -> Response:
-        try:
-            event = wire.decode(request.headers.items(), await _body(request))
-            await handle(function, event, host)
-        except Reject as rejected:
-            return _rejected(rejected)
-        except Retry as later:
-            return JSONResponse(
-                {"error": str(later)}, 503, headers={"retry-after": str(max(1, round(later.after)))}
-            )
-        except Exception:
-            log.exception("%s failed", function)
-            return JSONResponse({"error": f"{function} failed; its log says why"}, 500)
-        return Response(status_code=202)
+        begun = time.perf_counter()
+        outcome, answer = await _answered(function, request, host)
+        served.events.labels(function, outcome).inc()
+        served.seconds.labels(function).observe(time.perf_counter() - begun)
+        return answer
 
     async def healthy(_: Request) -> Response:
         return JSONResponse({"function": function, "status": "ok"})
 
-    routes = [Route("/", receive, methods=["POST"])]
+    async def counted(_: Request) -> Response:
+        return Response(generate_latest(served.registry), media_type="text/plain; version=0.0.4")
+
+    routes = [Route("/", receive, methods=["POST"]), Route("/metrics", counted)]
     routes += [Route(path, healthy) for path in ("/healthz", "/readyz")]
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+async def _answered(function: str, request: Request, host: Host) -> tuple[str, Response]:
+    """One of `served.OUTCOMES`, and what the sender is told."""
+    try:
+        event = wire.decode(request.headers.items(), await _body(request))
+        await handle(function, event, host)
+    except Reject as rejected:
+        return "rejected", _rejected(rejected)
+    except Retry as later:
+        after = {"retry-after": str(max(1, round(later.after)))}
+        return "put off", JSONResponse({"error": str(later)}, 503, headers=after)
+    except Exception:
+        log.exception("%s failed", function)
+        return "failed", JSONResponse({"error": f"{function} failed; its log says why"}, 500)
+    return "handled", Response(status_code=202)
 
 
 async def _body(request: Request) -> bytes:
@@ -74,16 +102,51 @@ def _rejected(rejected: Reject) -> Response:
 
 def main(argv: list[str] | None = None) -> None:
     """Serve one function of the home whose settings the environment holds."""
-    parser = argparse.ArgumentParser(description="Serve one function behind HTTP.")
-    parser.add_argument("function", choices=sorted(FUNCTIONS))
+    parser = argparse.ArgumentParser(
+        prog="python -m homeostat.infra.serve",
+        description="Serve one function behind HTTP.",
+        epilog="Example: HOMEOSTAT_HOME=cluster python -m homeostat.infra.serve roll-out --host 0.0.0.0",
+    )
+    parser.add_argument("function", choices=[*sorted(FUNCTIONS), GATEWAY])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     chosen = parser.parse_args(argv)
-    from .local.host import function_host, warm
+    try:
+        _log_to_stderr(os.environ.get("HOMEOSTAT_LOG_LEVEL", "info"))
+        app = _app(chosen.function)
+    except (Reject, RuntimeError) as error:
+        parser.error(str(error))
+    uvicorn.run(
+        app,
+        host=chosen.host,
+        port=chosen.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
 
-    host = function_host()
-    warm(chosen.function)
-    uvicorn.run(function_app(chosen.function, host), host=chosen.host, port=chosen.port, log_level="warning")
+
+def _log_to_stderr(level: str) -> None:
+    known = logging.getLevelNamesMapping()
+    if level.upper() not in known:
+        raise Reject(Fault("HOMEOSTAT_LOG_LEVEL", repr(level), f"is none of {', '.join(known).lower()}"))
+    logging.basicConfig(level=known[level.upper()], stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it has a line for each call
+
+
+def _app(function: str) -> Any:
+    """Of the home that the environment names; the other one is not even imported."""
+    match os.environ.get("HOMEOSTAT_HOME", "local"):
+        case "local":
+            from .local.host import app as local
+
+            return local(function)
+        case "cluster":
+            from .cluster.host import app as cluster
+
+            return cluster(function)
+        case other:
+            raise Reject(Fault("HOMEOSTAT_HOME", repr(other), "write local or cluster"))
 
 
 if __name__ == "__main__":

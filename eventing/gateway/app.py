@@ -82,7 +82,8 @@ class _Gateway:
         for fact in facts:
             subject = fact.subject
             if subject is None and isinstance(fact.message, DataLanded):
-                subject = self._match(fact.message.uri)
+                # Detectors may lie in a database, or behind an API server.
+                subject = await asyncio.to_thread(self._match, fact.message.uri)
             if subject is None:
                 unmatched.append(fact)
             if subject is not None or not isinstance(fact.message, DataLanded):

@@ -10,10 +10,8 @@ import orjson
 
 from homeostat.eventing.doors import (
     DOORS,
-    Door,
     Guard,
     Limits,
-    Rate,
     Signatures,
     Tokens,
     check_binding,
@@ -21,39 +19,15 @@ from homeostat.eventing.doors import (
     is_loopback,
 )
 from homeostat.eventing.doors.calling import BROKER_TOKEN, CERTIFICATE
-from homeostat.eventing.doors.oidc import configured
 from homeostat.eventing.doors.refusal import App
 from homeostat.eventing.doors.watched import write_private
 
+from ..doors import RATES, doors_at, gateway_paths
 from .settings import Settings
 
-GATEWAY = {
-    "/alertmanager": "alertmanager",
-    "/grafana": "grafana",
-    "/storage": "storage",
-    "/events": "events",
-    "/unmatched": "admin",
-    "/openapi.json": "admin",
-}
-"""The gateway's paths, below wherever it is mounted."""
 HOME = {"/serving": "serving", "/functions": "admin", "/metrics": "admin", "/": "broker"}
-ASKED = frozenset({"storage", "events"})
-"""Doors whose senders ask with OPTIONS before they deliver (CloudEvents' HTTP webhooks, section 4)."""
-
-RATES = {
-    "broker": 2000.0,
-    "serving": 2000.0,
-    "events": 1000.0,
-    "storage": 500.0,
-    "alertmanager": 50.0,
-    "grafana": 50.0,
-    "admin": 50.0,
-}
-"""Requests a second of one client, where others can reach the door."""
 LOOPBACK_FACTOR = 20
 """How much more our own machine may send: more than the home could take anyway."""
-CROWD = 4
-"""How many clients at their full rate a door lets in together."""
 
 
 def may_start(settings: Settings) -> Tokens:
@@ -68,11 +42,12 @@ def may_start(settings: Settings) -> Tokens:
 
 def guarded(app: App, settings: Settings, tokens: Tokens, gateway: str = "/gateway") -> Guard:
     """The home's app behind its doors; the gateway lies at `gateway` (an empty string: at the root)."""
-    below = {f"{gateway}{path}": door for path, door in GATEWAY.items()}
-    doors = {name: _door(name, settings) for name in DOORS}
+    factor = LOOPBACK_FACTOR if is_loopback(settings.host) else 1
+    rates = {name: rate * factor for name, rate in RATES.items()} | settings.rates
+    doors = doors_at(rates, DOORS)
     return Guard(
         app,
-        {prefix: doors[name] for prefix, name in (HOME | below).items()},
+        {prefix: doors[name] for prefix, name in (HOME | gateway_paths(gateway)).items()},
         tokens,
         signatures=Signatures(settings.signatures_file),
         limits=Limits(
@@ -82,19 +57,6 @@ def guarded(app: App, settings: Settings, tokens: Tokens, gateway: str = "/gatew
             body_seconds=settings.body_seconds,
         ),
         open_doors=is_loopback(settings.host),
-    )
-
-
-def _door(name: str, settings: Settings) -> Door:
-    near = is_loopback(settings.host)
-    rate = settings.rates.get(name, RATES[name] * (LOOPBACK_FACTOR if near else 1))
-    limited = rate > 0
-    return Door(
-        name=name,
-        rate=Rate(rate, max(1.0, 2 * rate)) if limited else None,
-        total=Rate(CROWD * rate, max(1.0, 2 * CROWD * rate)) if limited else None,
-        open_methods=frozenset({"OPTIONS"}) if name in ASKED else frozenset(),
-        oidc=configured(os.environ) if name in ("broker", "events", "storage") else None,
     )
 
 

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
-from pathlib import Path
 
-import httpx
+from starlette.types import ASGIApp
 
 from homeostat.eventing.codec import Context
-from homeostat.eventing.doors.calling import authorization, trust
-from homeostat.eventing.errors import Retry
+from homeostat.eventing.doors.calling import trust
 from homeostat.eventing.messages import InferenceRequest
-from homeostat.eventing.wire import WireEvent, encode
 from homeostat.functions.detect_drift import DriftFacts
 from homeostat.functions.detector import Detector
 from homeostat.models.drift import load_backend
 
 from ..observing.drift import DriftObserver
-from ..shell import Emit, Host
+from ..posting import poster
+from ..serve import function_app
+from ..shell import Host
 from .child import die_with_parent
 from .settings import Settings
 from .store import Store
@@ -34,41 +32,21 @@ def function_host() -> Host:
     die_with_parent()
     settings = Settings()
     observer = DriftObserver(settings.drift_db)
+    given = settings.broker_token or settings.token
+    token = given.get_secret_value() if given else None
 
     async def drift(event: InferenceRequest, context: Context, detector: Detector) -> DriftFacts | None:
         return await asyncio.to_thread(observer.observe, event, context, detector)
 
     return Host(
         detectors=Store(settings.detectors_db),
-        emit=poster(settings.sink, _token(settings), settings.tls_cert),
+        emit=poster(settings.sink, lambda: token, trust(settings.tls_cert)),
         observers={DriftFacts: drift},
     )
 
 
-def _token(settings: Settings) -> str | None:
-    given = settings.broker_token or settings.token
-    return given.get_secret_value() if given else None
-
-
-def poster(sink: str, token: str | None = None, certificate: Path | None = None) -> Emit:
-    """Post events to a broker's ingress, with a token where its door asks for one, and trusting only the
-    home's own certificate where it has one. Raises Retry when it does not take them."""
-    client = httpx.AsyncClient(timeout=30, headers=authorization(token), verify=trust(certificate))
-
-    async def post(events: Sequence[WireEvent]) -> None:
-        for event in events:
-            headers, body = encode(event)
-            try:
-                answer = await client.post(sink, headers=headers, content=body)
-            except httpx.TransportError as error:
-                raise Retry(f"the broker at {sink} does not answer: {error}") from error
-            if answer.status_code != 202:
-                raise Retry(f"the broker at {sink} answered {answer.status_code}: {answer.text[:200]}")
-
-    return post
-
-
-def warm(function: str) -> None:
-    """Load what the function's first event would otherwise wait for (alibi-detect takes 5-11 s)."""
-    if function == "detect-drift":
-        threading.Thread(target=load_backend, daemon=True).start()
+def app(function: str) -> ASGIApp:
+    """What `python -m homeostat.infra.serve` serves. What the first event would otherwise wait for is loaded
+    beside it (alibi-detect takes 5-11 s)."""
+    threading.Thread(target=load_backend, daemon=True).start()
+    return function_app(function, function_host())

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.kustomized import Object, build
+from homeostat.infra.cluster.kustomized import Object, build
 
 INFRA = Path(__file__).parents[2] / "infra"
 OVERLAYS = ("dev", "production", "minimal")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.kustomized import Unsupported, build
+from homeostat.infra.cluster.kustomized import Unsupported, build
 
 INFRA = Path(__file__).parents[2] / "infra"
 RENDERED = ("base", "overlays/dev", "overlays/production", "overlays/minimal")

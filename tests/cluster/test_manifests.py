@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.cluster.kustomized import Object, containers
+from homeostat.infra.cluster.kustomized import Object, containers
 from tests.cluster.rendered import INFRA, OVERLAYS, base, everything, named, of, overlay
 from tests.eventing.test_sources import closed, declared, served
 

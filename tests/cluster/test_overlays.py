@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry
 
 from homeostat.eventing.gateway.metrics import Metrics as DoorMetrics
 from homeostat.eventing.messages import EVENTS
+from homeostat.infra.cluster.kustomized import Object
 from homeostat.models.predictor_metrics import Metrics as PredictorMetrics
-from tests.cluster.kustomized import Object
 from tests.cluster.rendered import OVERLAYS, base, everything, named, of, overlay, services
 
 

@@ -1,5 +1,8 @@
 """kustomize, as far as our overlays use it: what `kubectl kustomize` renders, without kubectl. Every other
-feature is refused by name. Where kubectl is installed, a test holds both equal."""
+feature is refused by name. Where kubectl is installed, a test holds both equal.
+
+https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def _build(folder: Path, objects: list[Object]) -> list[Object]:
     for patch in asked.get("patches", []):
         objects = _patched(objects, folder, patch)
     for image in asked.get("images", []):
-        _retag(objects, image)
+        retag(objects, image)
     keys = [_key(one) for one in objects]
     if len(keys) != len(set(keys)):
         raise Unsupported(f"{folder}: the same object twice")
@@ -173,7 +176,7 @@ def containers(node: Any) -> Iterator[Object]:
             yield from containers(one)
 
 
-def _retag(objects: list[Object], image: Mapping[str, str]) -> None:
+def retag(objects: list[Object], image: Mapping[str, str]) -> None:
     if image.keys() - {"name", "newName", "digest"}:
         raise Unsupported(f"{image}: images are told by their digest")
     for one in objects:

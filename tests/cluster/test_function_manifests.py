@@ -95,8 +95,9 @@ def test_there_is_one_service_and_one_identity_per_function_and_for_the_gateway(
     objects = everything()[name]
     ours = {*FUNCTIONS, "gateway"}
     assert services(objects).keys() == ours
-    # Beside them: MLflow and its database, which have no rights, and the ApiServerSource's reader.
-    assert of(objects, "ServiceAccount").keys() == ours | {"mlflow", "mlflow-database", "resources-reader"}
+    # Beside them: MLflow, its database and TrainJobs' pods, without any right, and the ApiServerSource's reader.
+    rightless = {"mlflow", "mlflow-database", "training"}
+    assert of(objects, "ServiceAccount").keys() == ours | rightless | {"resources-reader"}
     assert of(objects, "Role").keys() == ours | {"resources-reader"}
     assert of(objects, "RoleBinding").keys() == ours | {"resources-reader"}
     assert not of(objects, "ClusterRole")

@@ -31,10 +31,11 @@ class Reject(Exception):
 
 
 class Retry(Exception):
-    """The event may be handled later. `after` is in seconds."""
+    """The event may be handled later. `after` is in seconds; `kind` is one word for what is in the way, such
+    as Forbidden, where that is known."""
 
-    def __init__(self, reason: str, after: float = 1.0) -> None:
-        self.after = after
+    def __init__(self, reason: str, after: float = 1.0, kind: str = "") -> None:
+        self.after, self.kind = after, kind
         super().__init__(reason)
 
 

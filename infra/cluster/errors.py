@@ -27,6 +27,16 @@ SECONDS = 10.0
 """A call that takes longer is given up, and tried again."""
 
 AGAIN = (408, 425, 429, 500, 502, 503, 504)
+KINDS: Mapping[int, str] = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    408: "Timeout",
+    429: "Throttled",
+    504: "Timeout",
+}
+"""One word for what stands in the way, as conditions name it; 5xx are ServerErrors otherwise."""
+
 TOO_LARGE = "request is too large"
 """etcd says so, in an answer of 500 that no repetition changes."""
 
@@ -89,41 +99,46 @@ def tried(asking: Asking, call: Callable[[], Found], patience: Patience | None =
     Conflict for a 409.
     """
     patience = patience or Patience()
-    reason = ""
+    reason = kind = ""
     for attempt in range(patience.attempts):
         asked_for = 0.0
         try:
             return call()
         except httpx.TransportError as error:
             reason = f"no answer ({type(error).__name__})"
+            kind = "Timeout" if isinstance(error, httpx.TimeoutException) else "Unreachable"
         except Refusal as error:
             text = words(error)
             if error.status not in AGAIN or TOO_LARGE in text:
                 raise classed(asking, error, text) from None
             reason, asked_for = f"{error.status} {text}", _retry_after(error)
+            kind = KINDS.get(error.status, "ServerError")
         if attempt + 1 < patience.attempts:
             patience.sleep(patience.pause(attempt, asked_for))
-    raise Retry(f"cannot {asking}: {reason}, {patience.attempts} times", after=5)
+    raise Retry(f"cannot {asking}: {reason}, {patience.attempts} times", after=5, kind=kind)
 
 
 def classed(asking: Asking, refusal: Refusal, text: str) -> Exception:
     """What a refusal means for the event that led to the call."""
+    kind = KINDS.get(refusal.status, "Refused")
     match refusal.status:
         case 401:
             mend = "the token was not accepted; an expired one is renewed by the kubelet within minutes"
-            return Retry(f"cannot {asking}: {mend} ({text})", after=30)
+            return Retry(f"cannot {asking}: {mend} ({text})", after=30, kind=kind)
         case 403:
             # Granting the right is enough: the event is still there.
             mend = f"grant the verb {asking.verb} on {asking.resource} to this ServiceAccount"
-            return Retry(f"cannot {asking}: {mend} ({text})", after=60)
+            return Retry(f"cannot {asking}: {mend} ({text})", after=60, kind=kind)
         case 404:
-            return Retry(f"cannot {asking}: there is none, or the API has no such kind ({text})", after=30)
+            return Retry(
+                f"cannot {asking}: there is none, or the API has no such kind ({text})", after=30, kind=kind
+            )
         case 409:
             return Conflict(f"cannot {asking}: {text}")
         case code if code < 400:
             where = refusal.headers.get("location", "")
             mend = f"the address leads elsewhere, as to a page where people log in: {shown(where)}"
-            return Retry(f"cannot {asking}: {mend}", after=60)
+            return Retry(f"cannot {asking}: {mend}", after=60, kind="Redirected")
         case _:
             return Reject(_faults(asking, refusal, text))
 

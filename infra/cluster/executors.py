@@ -1,5 +1,5 @@
-"""Commands carried out on a cluster: training runs are Kubeflow Pipelines', revisions are one
-InferenceService per Detector. Every executor is idempotent, because a redelivered event carries out its
+"""Commands carried out on a cluster: training runs are Kubeflow Pipelines' or Trainer's, searches are Katib's,
+revisions are one InferenceService per Detector. Every executor is idempotent, because a redelivered event carries out its
 commands again.
 
 As on one machine, what is served follows the Detector's status as it is now, whichever command asks: a
@@ -11,18 +11,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from homeostat.eventing.errors import Reject, Retry
-from homeostat.eventing.messages import Command, Promote, RollBack, ShiftTraffic, StartCanary, StartTraining
-from homeostat.functions.detector import Detector
+from homeostat.eventing.errors import Fault, Reject, Retry
+from homeostat.eventing.messages import (
+    Command,
+    Promote,
+    RollBack,
+    ShiftTraffic,
+    StartCanary,
+    StartTraining,
+    StartTuning,
+)
+from homeostat.functions.detector import Cause, Detector
+from homeostat.functions.spec import Spec
 
 from ..shell import Execute
+from ..trouble import WAITING
 from .client import INFERENCE_SERVICES, Objects
 from .detectors import DetectorObjects
 from .errors import Conflict
+from .experiments import Experiments
 from .inference_service import Desired, Options, whole
-from .kfp_runs import Runs
 from .kserve import step
 
 ATTEMPTS = 10
@@ -30,14 +40,23 @@ AGAIN_SECONDS = 10
 """A revision that has to load first is looked at again after so long, by the event's redelivery."""
 
 
+class Runs(Protocol):
+    """Where training runs: Kubeflow Pipelines (`kfp_runs.Runs`), or Trainer alone (`train_jobs.TrainJobs`)."""
+
+    def submit(self, command: StartTraining, spec: Spec, cause: Cause) -> str: ...
+    def state(self, run: str) -> str | None: ...
+
+
 @dataclass(frozen=True)
 class Cluster:
-    """What the executors reach: each function's process has what its own commands need."""
+    """What the executors reach: each function's process has what its own commands need. Without
+    `experiments` there is no Katib."""
 
     objects: Objects
     detectors: DetectorObjects
     serving: Options
     runs: Runs | None = None
+    experiments: Experiments | None = None
 
 
 async def start_training(command: StartTraining, detector: Detector, cluster: Cluster) -> None:
@@ -46,6 +65,15 @@ async def start_training(command: StartTraining, detector: Detector, cluster: Cl
     run = detector.status.run
     cause = run.cause if run and run.name == command.run else detector.cause
     await asyncio.to_thread(cluster.runs.submit, command, detector.spec, cause)
+
+
+async def start_tuning(command: StartTuning, detector: Detector, cluster: Cluster) -> None:
+    """Raises Reject where there is no Katib: the search then counts as gone, and drift is answered by training
+    as ever."""
+    if cluster.experiments is None:
+        mend = "install Katib and leave the component without-katib out, or set spec.tuning.when to never"
+        raise Reject(Fault("StartTuning", command.experiment, f"this cluster has no Katib: {mend}"))
+    await asyncio.to_thread(cluster.experiments.submit, command, detector.spec)
 
 
 async def serve_what_the_status_says(_: object, detector: Detector, cluster: Cluster) -> None:
@@ -104,6 +132,7 @@ def _step(desired: Desired, owner: Mapping[str, Any], cluster: Cluster) -> str:
 
 EXECUTORS: Mapping[type[Command], Callable[[Any, Detector, Cluster], Awaitable[None]]] = {
     StartTraining: start_training,
+    StartTuning: start_tuning,
     StartCanary: serve_what_the_status_says,
     ShiftTraffic: serve_what_the_status_says,
     Promote: serve_what_the_status_says,

@@ -17,7 +17,7 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(print_duration, return_type=str),
-    Field(json_schema_extra={"type": "string", "pattern": r"^(\d+(ms|s|m|h|d))+$"}),
+    Field(json_schema_extra={"type": "string", "pattern": r"^([0-9]+(ms|s|m|h|d))+$"}),
 ]
 """A length of time as Prometheus and Go write it: 500ms, 60s, 1h30m."""
 
@@ -67,10 +67,10 @@ class Features(Frozen):
     baseline: Annotated[int, AfterValidator(_none_or_some)] = Field(default=0, ge=0, le=20_000)
     decompose: DecomposeKind = "none"
     periods: tuple[Annotated[int, Field(ge=2, le=20_000)], ...] = ()
-    statistics: tuple[Annotated[str, Field(pattern=r"^(mean|std|min|max|slope|difference):\d+$")], ...] = (
+    statistics: tuple[Annotated[str, Field(pattern=r"^(mean|std|min|max|slope|difference):[0-9]+$")], ...] = (
         Field(default=(), max_length=32)
     )
-    missing: str = Field(default="drop", pattern=r"^(drop|hold:\d+)$")
+    missing: str = Field(default="drop", pattern=r"^(drop|hold:[0-9]+)$")
 
 
 class Threshold(Frozen):

@@ -15,13 +15,11 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
-import yaml
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -31,15 +29,12 @@ from starlette.routing import Route
 from homeostat.infra.cluster.access import Bearer
 from homeostat.infra.cluster.errors import SECONDS
 from tests.cluster.answers import Key, Refused, check, exists, forbidden, missing, modified
-from tests.cluster.applied import APPLY, applied, joining
+from tests.cluster.applied import ETCD_BYTES, applied, joining, read, same, stamped, without
 from tests.cluster.asked import Call, namespace_of, parse, verb_of
 from tests.cluster.kinds import by_kind, kinds
 from tests.cluster.ports import on_a_port
 from tests.cluster.reviews import REVIEWS, issue, known
 from tests.cluster.rights import Account, Asked, allowed
-
-ETCD_BYTES = 1_500_000
-"""etcd takes requests of 1.5 MiB, and the API server adds its own."""
 
 
 @dataclass
@@ -54,6 +49,7 @@ class ApiServer:
     admin: str = field(default_factory=lambda: uuid.uuid4().hex)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _version: int = 0
+    _door: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     # --- for tests ---------------------------------------------------------------------------------------
     def http(self, token: str) -> httpx.Client:
@@ -61,8 +57,10 @@ class ApiServer:
         return httpx.Client(base_url=self.url, auth=Bearer(lambda: token), timeout=SECONDS)
 
     def token(self, namespace: str, name: str) -> str:
-        """A bearer token of that ServiceAccount, whether it is there or not."""
-        self.accounts[token := uuid.uuid4().hex] = Account(namespace, name)
+        """A bearer token of that ServiceAccount. One that is there takes its tokens with it when it goes."""
+        found = self.get("ServiceAccount", name) or {"metadata": {}}
+        account = Account(namespace, name, found["metadata"].get("uid", ""))
+        self.accounts[token := uuid.uuid4().hex] = account
         return token
 
     def put(self, *documents: Mapping[str, Any]) -> None:
@@ -95,6 +93,13 @@ class ApiServer:
         """Verb, resource, name and answer of all that an account called."""
         return [(one.verb, one.resource, one.name, one.code) for one in self.calls if one.who == who]
 
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Stopped, and started again at the same address."""
+        self._door.close()
+        yield
+        self._door.enter_context(on_a_port(app(self), port=int(self.url.rpartition(":")[2])))
+
     # --- requests ----------------------------------------------------------------------------------------
     def answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
@@ -115,7 +120,7 @@ class ApiServer:
                     raise Refused(401, "Unauthorized", "Unauthorized")
                 who = account.name if account else "admin"
                 self._may(account, Asked(verb, kind.group, resource, namespace, name))
-                document = _read(body, headers.get("content-type", ""))
+                document = read(body, headers.get("content-type", ""))
                 if kind.plural in REVIEWS:
                     status = REVIEWS[kind.plural](document["spec"], self.accounts, self._all(), account)
                     return {**document, "status": status}
@@ -177,7 +182,7 @@ class ApiServer:
         if sub == "status":
             new = {**copy.deepcopy(old), "status": new.get("status", {})}
         elif kinds()[key[:2]].has_status:
-            new = {**new, "status": old["status"]} if "status" in old else _without(new, "status")
+            new = {**new, "status": old["status"]} if "status" in old else without(new, "status")
         return self._store(key, new, old, dry)
 
     def _create(self, key: Key, document: dict[str, Any], dry: bool) -> dict[str, Any]:
@@ -186,7 +191,7 @@ class ApiServer:
         if key in self.objects:
             raise exists(key)
         return self._store(
-            key, _without(document, "status") if kinds()[key[:2]].has_status else document, None, dry
+            key, without(document, "status") if kinds()[key[:2]].has_status else document, None, dry
         )
 
     def _store(
@@ -194,34 +199,13 @@ class ApiServer:
     ) -> dict[str, Any]:
         if len(orjson.dumps(new)) > ETCD_BYTES:
             raise Refused(500, "", "etcdserver: request is too large")
-        before: dict[str, Any] = old["metadata"] if old else {}
-        changed = old is None or _without(old, "status", "metadata") != _without(new, "status", "metadata")
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        if old and same(old, new):
+            return old
         version = self._version if dry else self._version + 1
-        new["metadata"] = {
-            **new["metadata"],
-            **({"namespace": key[2]} if key[2] else {}),
-            "uid": before.get("uid", str(uuid.uuid4())),
-            "creationTimestamp": before.get("creationTimestamp", now),
-            "generation": before.get("generation", 0) + changed,
-            "resourceVersion": str(version),
-        }
+        new["metadata"] = stamped(new, old, key[2], version)
         if not dry:
             self._version, self.objects[key] = version, new
         return new
-
-
-def _read(body: bytes, kind: str) -> dict[str, Any]:
-    if len(body) > 2 * ETCD_BYTES:
-        raise Refused(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728")
-    found: dict[str, Any] = (
-        yaml.safe_load(body) if kind == APPLY and body[:1] != b"{" else orjson.loads(body or b"{}")
-    )
-    return found
-
-
-def _without(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key not in names}
 
 
 def app(server: ApiServer) -> Starlette:
@@ -246,5 +230,6 @@ def app(server: ApiServer) -> Starlette:
 @contextlib.contextmanager
 def serving(server: ApiServer, tls: tuple[Path, Path] | None = None) -> Iterator[ApiServer]:
     """Serve it over HTTP, on a port of its own, until the block ends."""
-    with on_a_port(app(server), tls) as server.url:
+    with server._door as door:
+        server.url = door.enter_context(on_a_port(app(server), tls))
         yield server

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
+
+import orjson
+import yaml
 
 from tests.cluster.answers import Refused
 
+ETCD_BYTES = 1_500_000
+"""etcd takes requests of 1.5 MiB, and the API server adds its own."""
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 
@@ -47,3 +54,43 @@ def joining(query: Mapping[str, str]) -> Callable[[Any, Any], Any]:
         )
         raise Refused(422, "Invalid", text)
     return join
+
+
+def read(body: bytes, kind: str) -> dict[str, Any]:
+    """A request's body by its content type; what is applied may be YAML. Raises Refused for a large one."""
+    if len(body) > 2 * ETCD_BYTES:
+        raise Refused(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728")
+    if kind == APPLY and body[:1] != b"{":
+        return dict(yaml.safe_load(body))
+    return dict(orjson.loads(body or b"{}"))
+
+
+_WRITTEN = ("namespace", "uid", "creationTimestamp", "generation", "resourceVersion")
+"""What the API server writes into metadata."""
+
+
+def without(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key not in names}
+
+
+def same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether nothing is to be written."""
+    said = [{**one, "metadata": without(one["metadata"], *_WRITTEN)} for one in (old, new)]
+    return said[0] == said[1]
+
+
+def stamped(
+    new: Mapping[str, Any], old: Mapping[str, Any] | None, namespace: str, version: int
+) -> dict[str, Any]:
+    """The new document's metadata with what the API server writes there."""
+    before: Mapping[str, Any] = old["metadata"] if old else {}
+    changed = old is None or without(old, "status", "metadata") != without(new, "status", "metadata")
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {
+        **new["metadata"],
+        **({"namespace": namespace} if namespace else {}),
+        "uid": before.get("uid", str(uuid.uuid4())),
+        "creationTimestamp": before.get("creationTimestamp", now),
+        "generation": before.get("generation", 0) + changed,
+        "resourceVersion": str(version),
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import yaml
 from homeostat.infra.cluster.client import Objects
 from homeostat.infra.cluster.errors import Patience
 from tests.cluster.api_server import ApiServer
+from tests.cluster.kube_apiserver import KubeApiServer
 
+Server = ApiServer | KubeApiServer
 NAMESPACE = "homeostat"
 BASE = Path(__file__).parents[2] / "infra" / "base"
 PATIENCE = Patience(attempts=4, sleep=lambda _: None)
@@ -26,7 +30,7 @@ def roles() -> list[dict[str, Any]]:
     return [one for one in documents if isinstance(one, dict) and one.get("kind") in ("Role", "RoleBinding")]
 
 
-def objects(server: ApiServer, account: str | None) -> Objects:
+def objects(server: Server, account: str | None) -> Objects:
     """The client with that ServiceAccount's token; with the administrator's without one."""
     token = server.token(NAMESPACE, account) if account else server.admin
     return Objects(server.http(token), NAMESPACE, PATIENCE)
@@ -40,3 +44,11 @@ def detector(name: str, **spec: Any) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {"data": {"uri": f"s3://plant/{name}/", "channels": ["a"]}, **spec},
     }
+
+
+def eventually(so: Callable[[], bool], seconds: float = 20) -> None:
+    """Asked again until it is so."""
+    until = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < until, "never"
+        time.sleep(0.05)

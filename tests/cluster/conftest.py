@@ -1,4 +1,5 @@
-"""The API server that several files of this room ask."""
+"""The API servers that this room asks: one in this process, and a real one where KUBEBUILDER_ASSETS says
+where its binaries are. `server` is the first, whose insides a test may turn; `cluster` is each in turn."""
 
 from __future__ import annotations
 
@@ -8,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.api_server import ApiServer, serving
-from tests.cluster.callers import detector, roles
+from tests.cluster.callers import Server, detector, roles
+from tests.cluster.kube_apiserver import KubeApiServer
+from tests.cluster.kube_apiserver import running as really_running
+from tests.cluster.kube_apiserver_process import WITHOUT, assets
+
+BOTH = ("in-process", "kube-apiserver")
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +29,24 @@ def server(shared: Path, running: ApiServer) -> ApiServer:
         kept.clear()
     running.put(*roles(), detector("pump"))
     return running
+
+
+@pytest.fixture(scope="session")
+def real(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApiServer]:
+    binaries = assets()
+    if binaries is None:
+        pytest.skip(WITHOUT)
+    with really_running(binaries, tmp_path_factory.mktemp("kube-apiserver")) as server:
+        yield server
+
+
+@pytest.fixture(params=BOTH)
+def cluster(request: pytest.FixtureRequest) -> Server:
+    """An API server with the functions' Roles and a Detector `pump`."""
+    if request.param == "in-process":
+        found: ApiServer = request.getfixturevalue("server")
+        return found
+    server: KubeApiServer = request.getfixturevalue("real")
+    server.clear()
+    server.put(*roles(), detector("pump"))
+    return server

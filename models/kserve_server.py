@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .open_inference import OpenInference
+from .request_counting import Answered, Counted, CountedCalls
 
 
 class Server(ModelServer):  # type: ignore[misc]
@@ -29,16 +30,19 @@ class Server(ModelServer):  # type: ignore[misc]
 
     KServe binds 0.0.0.0 and [::] whatever it is told; gRPC here listens on `host`, as HTTP does. KServe's
     timing middleware measures each request for a log that is turned off, and is left out, as are FastAPI's
-    parsing of arguments and validation of answers.
+    parsing of arguments and validation of answers. `answered` hears of every inference request.
     """
 
-    def __init__(self, host: str, fd: int | None, *, enable_grpc: bool, **options: Any) -> None:
+    def __init__(
+        self, host: str, fd: int | None, answered: Answered, *, enable_grpc: bool, **options: Any
+    ) -> None:
         super().__init__(enable_grpc=False, **options)  # its own gRPC server, which `_serve` replaces
-        self._host, self._fd, self._grpc = host, fd, enable_grpc
+        self._host, self._fd, self._grpc, self.answered = host, fd, enable_grpc, answered
 
     async def _serve(self) -> None:
         self._rest_server.config.host = self._host
         self._rest_server.config.fd = self._fd
+        self._rest_server.config.app = Counted(app, self.answered)
         if self._fd is not None:
             answer_at_once(self._fd)
         self._rest_server._add_middlewares = lambda _: None
@@ -86,7 +90,7 @@ async def _malformed(_: object, error: Exception) -> JSONResponse:
 class LocalGRPCServer(GRPCServer):  # type: ignore[misc]
     """KServe's gRPC server on one host's port only."""
 
-    def __init__(self, host: str, server: ModelServer) -> None:
+    def __init__(self, host: str, server: Server) -> None:
         super().__init__(
             server.grpc_port,
             server.dataplane,
@@ -94,12 +98,12 @@ class LocalGRPCServer(GRPCServer):  # type: ignore[misc]
             kwargs=vars(args),
             grace_period=server.grace_period,
         )
-        self._host = host
+        self._host, self._answered = host, server.answered
 
     async def start(self, max_workers: int) -> None:
         self._server = aio.server(
             ThreadPoolExecutor(max_workers),
-            interceptors=(Refusals(),),
+            interceptors=(CountedCalls(self._answered), Refusals()),
             options=[
                 (f"grpc.max_{way}_message_length", self._kwargs[f"grpc_max_{way}_message_length"])
                 for way in ("send", "receive")

@@ -3,9 +3,10 @@
     python -m homeostat.models.predictor --model_name pump --model_dir artifacts/pump-abc \\
         --http_port 8080 --revision pump-abc
 
-All of KServe's own options hold. gRPC is off unless `--enable_grpc true`, and listens where `--host` says. An
-artifact that cannot be trusted ends the process with exit status 65 and one line that says why. Neither torch
-nor scikit-learn is loaded.
+All of KServe's own options hold. The revision's name, a label of every metric, is that of `--revision`, or of
+HOMEOSTAT_REVISION, which an InferenceService sets in a cluster. gRPC is off unless `--enable_grpc true`, and
+listens where `--host` says. An artifact that cannot be trusted ends the process with exit status 65 and one
+line that says why. Neither torch nor scikit-learn is loaded.
 
 A request that names its series needs its new rows only (`scoring_request`): the last ones of each series are
 kept in this process (`series`, which says for how long, and what to mind with several replicas).
@@ -19,6 +20,7 @@ import ctypes
 import gc
 import logging
 import os
+import re
 import signal
 import sys
 from functools import partial
@@ -49,6 +51,9 @@ EX_DATAERR = 65
 """sysexits.h: the input was wrong. The same artifact would be refused again, so do not start it again."""
 
 PARENT_PID = "HOMEOSTAT_PARENT_PID"
+REVISION = "HOMEOSTAT_REVISION"
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,126}[a-z0-9])?")
+"""The names of revisions, in both homes."""
 Payload: TypeAlias = dict[str, Any] | bytes | InferRequest
 
 _PR_SET_PDEATHSIG = 1
@@ -110,17 +115,21 @@ class Predictor(Model):  # type: ignore[misc]
         self.metrics.scored(answer.scores, answer.anomalies, self.fitted.threshold, perf_counter() - begun)
         options = {"threshold": self.fitted.threshold, "revision": self.revision}
         if request.series is not None:
+            options |= {"series": request.series}
+        if request.series is not None or request.past is not None:
             # Who keeps the rows too can tell whether all that matter went before the new ones.
-            options |= {"series": request.series, "past": answer.past, "tail": self._tails.tail}
+            options |= {"past": answer.past, "tail": self._tails.tail}
         if isinstance(payload, InferRequest):
             return v2(self.name, self.version, payload, answer, options)
         return v1(answer, self.fitted.channels) | options | {"model_version": self.version}
 
     async def _answer(self, request: ScoringRequest, explain: bool) -> Answer:
-        values, past = request.values, 0
+        values = request.values
         if request.series is not None:
             values = self._tails.extend(request.series, values, request.reset)
-            past = min(len(values) - len(request.values), self._tails.tail)
+        elif request.past is not None:
+            values = np.concatenate([request.past, values])
+        past = min(len(values) - len(request.values), self._tails.tail)
         asked = of_rows(values, len(request.values)) if values.ndim == 2 else of_windows(values)
         try:
             scores, anomalies = await self._batcher.judge(asked)
@@ -164,6 +173,16 @@ def die_with_parent() -> None:
             os._exit(1)  # it ended before we asked
 
 
+def named(revision: str | None) -> str:
+    """The revision's name, as it was said or the environment has it; empty where nobody named it. Raises
+    ArgumentTypeError: under another name its figures would be missing, or be another one's."""
+    place, name = ("--revision", revision) if revision else (REVISION, os.environ.get(REVISION, ""))
+    if name and not _NAME.fullmatch(name):
+        mend = "name it by at most 128 of a-z, 0-9, - and ., beginning and ending with a letter or digit"
+        raise argparse.ArgumentTypeError(f"{place} is {name[:140]!r}: {mend}")
+    return name
+
+
 def _logging() -> None:
     """KServe's own configuration, less a line per request and a traceback per client's mistake."""
     configure_logging()
@@ -178,13 +197,19 @@ def main() -> None:
     die_with_parent()
     parser = argparse.ArgumentParser(parents=[kserve_parser], description=__doc__.partition("\n")[0])
     parser.add_argument("--model_dir", type=Path, default=Path("/mnt/models"), help="the artifact's folder")
-    parser.add_argument("--revision", default=os.environ.get("K_REVISION", ""), help="name of this revision")
+    parser.add_argument("--revision", help=f"name of this revision; {REVISION} where it is not given")
     parser.add_argument("--host", default="0.0.0.0", help="as KServe's own; 127.0.0.1 on one machine")  # noqa: S104
     parser.add_argument("--fd", type=int, help="a bound socket to serve on, instead of host and http_port")
     parser.set_defaults(enable_grpc=False, enable_latency_logging=False)
     args = parser.parse_args()
+    try:
+        revision = named(args.revision)
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
     _logging()
-    model = Predictor(args.model_name, args.model_dir, args.revision or args.model_dir.name)
+    model = Predictor(
+        args.model_name, args.model_dir, revision or os.environ.get("K_REVISION") or args.model_dir.name
+    )
     try:
         model.load()
     except artifact.ArtifactError as error:
@@ -200,6 +225,7 @@ def main() -> None:
     Server(
         args.host,
         args.fd,
+        model.metrics.answered,
         http_port=args.http_port,
         grpc_port=args.grpc_port,
         workers=1,

@@ -1,7 +1,12 @@
-"""What a predictor tells Prometheus about the rows that it scores."""
+"""What a predictor tells Prometheus about the requests that it answers and the rows that it scores.
+
+Every metric carries the revision's name, and the little else that has few values: a canary is judged on the
+sum over all pods of its revision, however a cluster names and labels those.
+"""
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
@@ -16,6 +21,12 @@ RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0,
 """Bounds of score / threshold, so that revisions of different algorithms can be laid over each other."""
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+OUTCOMES = ("ok", "rejected", "error")
+"""`rejected` is the client's fault (4xx), as far as one revision can tell; `error` is the revision's own."""
+
+REQUEST_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""A canary's latency is judged by these: they are `functions.canary.LATENCY_BUCKETS_MS`."""
 
 _FEW = 16
 
@@ -32,12 +43,30 @@ class Metrics:
         self._rejected = counter("homeostat_rejected", "Requests that could not be scored")
         self._seconds = Histogram("homeostat_predict_seconds", "Time to score a request", SECONDS, revision)
         self._scores = Histogram("homeostat_scores", "score / threshold of each row", RATIOS, revision)
-        registry.register(self._seconds)
-        registry.register(self._scores)
+        self._request_seconds = Histogram(
+            "homeostat_request_seconds", "Time until a request was answered", REQUEST_SECONDS, revision
+        )
+        for one in (self._seconds, self._scores, self._request_seconds):
+            registry.register(one)
+        requests = Counter(
+            "homeostat_requests", "Inference requests", ["revision", "outcome"], registry=registry
+        )
+        # All of them at once: no requests yet is not the same as no figure.
+        self._requests = {outcome: requests.labels(revision, outcome) for outcome in OUTCOMES}
+        started = Gauge(
+            "homeostat_start_time_seconds", "When this process began", ["revision"], registry=registry
+        )
+        # A change of it is a restart: Prometheus' own process_start_time_seconds knows no revision.
+        started.labels(revision).set(time.time())
         info = Gauge(
             "homeostat_model_info", "1; what serves", ["revision", "algorithm", "version"], registry=registry
         )
         info.labels(revision, algorithm, version).set(1)
+
+    def answered(self, outcome: str, seconds: float) -> None:
+        """A request, whatever became of it: one of `OUTCOMES`."""
+        self._requests[outcome].inc()
+        self._request_seconds.observe(seconds)
 
     def rejected(self) -> None:
         self._rejected.inc()

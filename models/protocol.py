@@ -46,6 +46,19 @@ def instances(payload: object, channels: Sequence[str], gaps: bool = False) -> N
     return _checked(_numbers("instances", rows, channels, gaps), "instances", channels, gaps)
 
 
+def past(payload: dict[str, Any], channels: Sequence[str], gaps: bool = False) -> NDArray[np.float64] | None:
+    """V1's `past`, the (n, c) rows before its instances; None where it says nothing of them. Raises
+    InputError."""
+    if "past" not in payload:
+        return None
+    if payload["past"] == []:
+        return np.empty((0, len(channels)))
+    rows = _checked(_numbers("past", payload["past"], channels, gaps), "past", channels, gaps)
+    if rows.ndim != 2:
+        raise InputError("past", f"of shape {list(rows.shape)}, windows", channels)
+    return rows
+
+
 def tensor(
     name: str,
     shape: Sequence[int],

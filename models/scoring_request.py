@@ -6,12 +6,17 @@ V1 has the options beside `instances`, V2 and gRPC among the request's `paramete
              is enough, for its last rows are kept
     reset    true: the series starts anew with these rows, such as after a gap in time
     explain  true: also answer each channel's share in each score
+
+V1 has one more, for who keeps the series' rows and cannot know which process will answer:
+
+    past     the rows that went before, which are not scored; all that matter are `tail` rows, as the answer
+             says
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,12 +34,14 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class ScoringRequest:
-    """`values` is (n, c) rows in the order of time or (n, w, c) windows, in raw units."""
+    """`values` is (n, c) rows in the order of time or (n, w, c) windows, in raw units; `past` the rows before
+    them, None where nothing was said of those."""
 
     values: NDArray[np.float64]
     series: str | None
     reset: bool
     explain: bool
+    past: NDArray[np.float64] | None = None
 
 
 def read(
@@ -52,7 +59,12 @@ def read(
             raise protocol.InputError("body", f"no JSON ({error})", channels) from None
     values = protocol.instances(payload, channels, gaps)
     assert isinstance(payload, dict)  # or there would be no instances  # noqa: S101
-    return _request(values, payload, "", headers)
+    past = protocol.past(payload, channels, gaps)
+    request = _request(values, payload, "", headers)
+    if past is not None and (request.series is not None or values.ndim != 2):
+        other = "windows" if request.series is None else f"the series {request.series[:40]!r}"
+        raise ValueError(f"past is given with {other}: give it with rows alone, shape [n, {len(channels)}]")
+    return replace(request, past=past)
 
 
 def _request(

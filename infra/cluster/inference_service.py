@@ -20,6 +20,8 @@ one's is, that a promotion finds no difference and restarts nothing."""
 MODE = "serving.kserve.io/deploymentMode"
 STOP = "serving.kserve.io/stop"
 REVISION = "homeostat.dev/revision"
+REVISION_VARIABLE = "HOMEOSTAT_REVISION"
+"""By this a predictor knows its revision: the label of all its metrics, on which canaries are judged."""
 STABLE = "homeostat.dev/stable"
 STABLE_REVISION = "homeostat.dev/stable-revision"
 BEFORE = "homeostat.dev/revision-before"
@@ -87,6 +89,7 @@ def predictor(revision: Revision, options: Options) -> dict[str, Any]:
             "runtime": RUNTIME,
             "protocolVersion": "v2",
             "storageUri": revision.uri,
+            "env": [{"name": REVISION_VARIABLE, "value": revision.name}],
         },
     }
     if options.sink:

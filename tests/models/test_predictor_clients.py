@@ -129,6 +129,50 @@ def test_options_that_make_no_sense_are_a_400(
     assert (answer.status_code, says in answer.json()["error"]) == (400, True), answer.text
 
 
+# --- rows before -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("cut", [0, 1, WINDOW - 1, WINDOW + 3])
+def test_rows_with_their_past_are_scored_as_in_the_whole_stretch_and_alone_are_counted(
+    server: httpx.Client, fitted: Fitted, cut: int
+) -> None:
+    rows = stretch(WINDOW + 5)
+    before = rows_counted(server)
+    answer = server.post(PREDICT, json={"instances": rows[cut:].tolist(), "past": rows[:cut].tolist()})
+    assert scores(answer) == fitted.score(rows)[cut:].tolist()
+    assert (answer.json()["past"], answer.json()["tail"]) == (min(cut, WINDOW - 1), WINDOW - 1)
+    assert rows_counted(server) - before == len(rows) - cut
+
+
+def test_a_past_is_explained_with_and_leaves_nothing_behind(server: httpx.Client, fitted: Fitted) -> None:
+    rows = stretch(WINDOW)
+    body = {"instances": rows[-1:].tolist(), "past": rows[:-1].tolist(), "explain": True}
+    window = {"instances": [rows.tolist()], "explain": True}
+    told = [server.post(PREDICT, json=one).json()["predictions"] for one in (body, window)]
+    assert told[0] == told[1]
+    assert scores(server.post(PREDICT, json={"instances": rows.tolist()})) == fitted.score(rows).tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"past": [[1.0]]}, "past is of shape [1, 1]: send n rows in the order of time"),
+        ({"past": [[[1.0, 2.0]]]}, "past is of shape [1, 1, 2], windows"),
+        ({"past": [[1.0, "x"]]}, "past[0][1] is 'x'"),
+        ({"past": None}, "past is None"),
+        ({"past": [[1.0, None]]}, "past[0][1] is None"),
+        ({"past": [], "series": "a"}, "past is given with the series 'a'"),
+        ({"past": [], "instances": [[[1.0, 2.0]]]}, "past is given with windows"),
+    ],
+)
+def test_a_past_that_cannot_be_is_a_400(server: httpx.Client, options: dict[str, Any], says: str) -> None:
+    answer = server.post(PREDICT, json={"instances": [[1.0, 2.0]], **options})
+    assert (answer.status_code, says in answer.json()["error"]) == (400, True), answer.text
+
+
+def rows_counted(server: httpx.Client) -> float:
+    lines = server.get("/metrics").text.splitlines()
+    return next(float(one.split()[-1]) for one in lines if one.startswith("homeostat_rows_total{"))
+
+
 # --- many at once ----------------------------------------------------------------------------------------
 def test_concurrent_requests_get_what_they_get_alone_and_a_bad_one_fails_alone(
     server: httpx.Client, fitted: Fitted

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
 
 import aiohttp
 from prometheus_client.core import Metric
@@ -20,12 +18,12 @@ from prometheus_client.samples import Sample
 from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detector import RevisionFigures
 
+from ..observing.figures import of_counters, of_prometheus, quoted
 from .serving import Serving
 
 log = logging.getLogger(__name__)
 
 SCRAPE_TIMEOUT = aiohttp.ClientTimeout(total=2)
-QUERY_SECONDS = 5
 
 REQUESTS = "homeostat_router_requests_total"
 LATENCY = "homeostat_router_latency_seconds_bucket"
@@ -72,7 +70,7 @@ async def scrape(
     own = {"revision": revision}
     both = {"detector": detector, **own}
     routed = list(serving.router.registry.collect())
-    return _figures(
+    return of_counters(
         requests=_total(routed, REQUESTS, both),
         errors=_total(routed, REQUESTS, {**both, "outcome": "error"}),
         rows=_total(served, ROWS, own),
@@ -83,40 +81,15 @@ async def scrape(
 
 def query(url: str, detector: str, revision: str) -> RevisionFigures | None:
     """The same counters from a Prometheus; None when it cannot be reached or does not know one of them."""
-    from prometheus_api_client import PrometheusConnect
-    from prometheus_api_client.exceptions import PrometheusApiClientException
-    from requests import RequestException
-
-    own = f'revision="{revision}"'
-    both = f'detector="{detector}",{own}'
-
-    selectors = {
-        "requests": f"{REQUESTS}{{{both}}}",
-        "errors": f'{REQUESTS}{{{both},outcome="error"}}',
-        "rows": f"{ROWS}{{{own}}}",
-        "anomalies": f"{ANOMALIES}{{{own}}}",
+    own = f"revision={quoted(revision)}"
+    both = f"detector={quoted(detector)},{own}"
+    totals = {
+        "requests": f"sum({REQUESTS}{{{both}}})",
+        "errors": f'sum({REQUESTS}{{{both},outcome="error"}})',
+        "rows": f"sum({ROWS}{{{own}}})",
+        "anomalies": f"sum({ANOMALIES}{{{own}}})",
     }
-    try:
-        with PrometheusConnect(url, retry=0, timeout=QUERY_SECONDS) as server:
-            totals = {name: server.custom_query(f"sum({one})") for name, one in selectors.items()}
-            latency = server.custom_query(f"sum by (le) ({LATENCY}{{{both}}})")
-        return _figures(
-            latency={one["metric"]["le"]: float(one["value"][1]) for one in latency},
-            **{name: float(found[0]["value"][1]) if found else None for name, found in totals.items()},
-        )
-    except (PrometheusApiClientException, RequestException, KeyError, IndexError, ValueError) as error:
-        log.warning("%s does not tell the figures of %s: %s", url, revision, error)
-        return None
-
-
-def _figures(*, latency: Mapping[str, float], **totals: float | None) -> RevisionFigures | None:
-    missing = [name for name, value in totals.items() if value is None or not math.isfinite(value)]
-    if missing or not latency:
-        log.warning("no figure for %s", ", ".join(missing) or "latency")
-        return None
-    cumulated = [latency[le] for le in sorted(latency, key=float)]
-    counts = tuple(int(b - a) for a, b in pairwise((0, *cumulated)))
-    return RevisionFigures(latency=counts, **{name: int(value or 0) for name, value in totals.items()})
+    return of_prometheus(url, revision, totals, f"sum by (le) ({LATENCY}{{{both}}})")
 
 
 def _samples(families: Iterable[Metric], name: str, labels: Mapping[str, str]) -> list[Sample]:

@@ -54,13 +54,18 @@ Rows = NDArray[np.float32]
 T = TypeVar("T")
 
 
-class DriftObserver:
-    """Thread-safe; one per file. `folder` leads from an artifact's URI to where it lies on this machine, or
-    raises ValueError."""
+def local_artifact(uri: str) -> Fitted:
+    """Raises ArtifactError or ValueError."""
+    return artifact.load(local_folder(uri))
 
-    def __init__(self, db: Path, folder: Callable[[str], Path] = local_folder) -> None:
+
+class DriftObserver:
+    """Thread-safe; one per file. `load` reads the artifact that a URI names, and raises as `local_artifact`
+    does."""
+
+    def __init__(self, db: Path, load: Callable[[str], Fitted] = local_artifact) -> None:
         db.parent.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self._load = load
         self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._db = sqlite3.connect(db, check_same_thread=False, isolation_level=None, timeout=30)
@@ -186,7 +191,7 @@ class DriftObserver:
     def _fitted(self, serving: Revision) -> Fitted:
         def load() -> Fitted:
             try:
-                return artifact.load(self._folder(serving.uri))
+                return self._load(serving.uri)
             except (artifact.ArtifactError, ValueError) as error:
                 raise Retry(f"{serving.name} cannot be loaded: {error}", after=30) from error
 

@@ -1,0 +1,92 @@
+"""What a decision needs measured, measured on a cluster. Each function's process loads what its own eyes
+need: the light ones neither numpy nor what reads tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from homeostat.eventing.codec import Context
+from homeostat.eventing.messages import InferenceRequest, KafkaRecord, SamplesReceived
+from homeostat.functions.canary import CanaryFacts
+from homeostat.functions.detect_drift import DriftFacts
+from homeostat.functions.detector import Batch, Detector
+from homeostat.functions.score_stream import StreamFacts
+
+from ..shell import Observe
+from .executors import Cluster
+from .figures import canary_facts
+from .settings import Settings
+
+Eyes = Mapping[type[Any], Observe]
+
+
+def observers(
+    function: str, settings: Settings, cluster: Cluster, registry: CollectorRegistry | None = None
+) -> Eyes:
+    """The eyes of one function; none of a function that decides on its Detector alone. `registry` takes what
+    they count."""
+    build = _EYES.get(function)
+    return build(settings, cluster, registry) if build else {}
+
+
+def _objects(settings: Settings, _: Cluster, __: CollectorRegistry | None) -> Eyes:
+    from ..observing.batches import batches
+
+    return {Batch: batches(settings.max_object_bytes)}
+
+
+def _drift(_: Settings, __: Cluster, ___: CollectorRegistry | None) -> Eyes:
+    """One replica has the rows, in a file that outlives its container and not its pod: a new pod's windows
+    fill again."""
+    from homeostat.models.drift import load_backend
+
+    from ..observing.drift import DriftObserver
+    from .artifacts import stored_artifact
+
+    # alibi-detect takes 5-11 s, which the first event would otherwise wait for.
+    threading.Thread(target=load_backend, daemon=True).start()
+    observer = DriftObserver(Path(tempfile.gettempdir()) / "homeostat" / "drift.db", stored_artifact)
+
+    async def drift(event: InferenceRequest, context: Context, detector: Detector) -> DriftFacts | None:
+        return await asyncio.to_thread(observer.observe, event, context, detector)
+
+    return {DriftFacts: drift}
+
+
+def _canary(settings: Settings, cluster: Cluster, _: CollectorRegistry | None) -> Eyes:
+    async def canary(_: object, __: Context, detector: Detector) -> CanaryFacts | None:
+        return await canary_facts(detector, cluster.objects, cluster.serving, settings.prometheus_url)
+
+    return {CanaryFacts: canary}
+
+
+def _stream(settings: Settings, cluster: Cluster, registry: CollectorRegistry | None) -> Eyes:
+    from ..observing.stream import StreamObserver
+    from .scorer import Scorer, cluster_local
+
+    scorer = Scorer(cluster.serving.mode, cluster_local(settings.namespace))
+    observer = StreamObserver(scorer, registry=registry)
+
+    async def stream(
+        event: SamplesReceived | KafkaRecord, context: Context, detector: Detector
+    ) -> StreamFacts | None:
+        scorer.seen(detector)
+        return await observer.observe(event, context, detector)
+
+    return {StreamFacts: stream}
+
+
+_EYES: Mapping[str, Callable[[Settings, Cluster, CollectorRegistry | None], Eyes]] = {
+    "receive-data": _objects,
+    "detect-drift": _drift,
+    "roll-out": _canary,
+    "score-stream": _stream,
+}

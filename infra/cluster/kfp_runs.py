@@ -143,7 +143,7 @@ class Runs:
             if self._known is None:
                 pipeline = self._have("pipelines", PIPELINE, "/pipelines", "pipeline_id", self._upload)
                 version = self._have(
-                    "pipelines/versions",
+                    "pipelines",  # versions are no resource of their own to its authoriser
                     self._hash(),
                     f"/pipelines/{pipeline}/versions",
                     "pipeline_version_id",
@@ -158,7 +158,7 @@ class Runs:
     def _have(
         self, resource: str, name: str, path: str, key: str, make: Callable[[str], Mapping[str, Any]]
     ) -> str:
-        places = {} if resource == "pipelines/versions" else self._in_namespace()
+        places = {} if path.endswith("/versions") else self._in_namespace()
         found = self._list(resource, name, path, **places)
         if found:
             return str(found[0][key])
@@ -176,9 +176,7 @@ class Runs:
     def _upload_version(self, name: str, pipeline: str) -> Mapping[str, Any]:
         query = {"name": name, "pipelineid": pipeline}
         path = "/pipelines/upload_version"
-        return self._call(
-            "create", "pipelines/versions", name, "POST", path, params=query, files=self._file()
-        )
+        return self._call("create", "pipelines", name, "POST", path, params=query, files=self._file())
 
     def _experiment(self, name: str) -> Mapping[str, Any]:
         body = {"display_name": name, **self._in_namespace()}
@@ -199,7 +197,7 @@ class Runs:
         only = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
         params = {**query, "filter": orjson.dumps({"predicates": [only]}).decode(), "page_size": "50"}
         found = self._call("list", resource, name, "GET", path, params=params)
-        field = "pipeline_versions" if resource == "pipelines/versions" else resource
+        field = "pipeline_versions" if path.endswith("/versions") else resource
         return [one for one in found.get(field) or () if one.get("display_name") == name]
 
     def _call(

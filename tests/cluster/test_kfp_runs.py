@@ -25,7 +25,7 @@ from homeostat.infra.cluster.access import token_in
 from homeostat.infra.cluster.executors import EXECUTORS, Cluster
 from homeostat.infra.cluster.inference_service import Options
 from homeostat.infra.cluster.kfp_runs import Places, Runs
-from tests.cluster.callers import PATIENCE, roles
+from tests.cluster.callers import PATIENCE
 from tests.cluster.pipelines_server import API, Pipelines, serving_pipelines
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled" / "training.yaml"
@@ -196,30 +196,3 @@ def test_every_path_is_one_of_the_real_clients(server: Pipelines) -> None:
     used = {(method, re.sub(r"/(runs|pipelines)/\1-\d+", r"/\1/*", path)) for method, path in server.calls}
     assert used <= real
     assert ("POST", f"{API}/runs/*:terminate") in used
-
-
-def test_every_right_on_pipelines_that_is_granted_is_used_and_no_other(server: Pipelines) -> None:
-    """Kubeflow asks Kubernetes with its own verbs: a GET of several is `list`, a POST `create` or
-    `terminate`."""
-    server.lost = 1
-    runs(server).submit(COMMAND, SPEC, CAUSE)
-    resources = {
-        "upload": "pipelines",
-        "upload_version": "pipelines/versions",
-        "versions": "pipelines/versions",
-    }
-    used = set()
-    for method, path in server.calls:
-        last, _, action = path.rpartition("/")[2].partition(":")
-        resource = "runs" if action else resources.get(last, last)
-        used.add((action or ("list" if method == "GET" else "create"), resource))
-    granted = {
-        (verb, resource)
-        for role in roles()
-        if (role["kind"], role["metadata"]["name"]) == ("Role", "plan-retraining")
-        for rule in role["rules"]
-        if "pipelines.kubeflow.org" in rule["apiGroups"]
-        for verb in rule["verbs"]
-        for resource in rule["resources"]
-    }
-    assert used == granted

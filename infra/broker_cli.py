@@ -222,7 +222,7 @@ def replay(
     Example: [bold]homeostat replay --trigger pager --since 2h --dry-run[/bold]
     """
     from .local.manifest_files import filter_of
-    from .local.views import line
+    from .views import line
 
     begin, end = _moment("--since", since), _moment("--until", until) if until else None
     with ordering(state) as control:

@@ -1,6 +1,6 @@
 """The command line. Every verb says what went wrong by field, value and mend, and exits with a meaning:
 
-0 done, 1 the home or an event refused, 2 wrong usage, 3 there is no such thing.
+0 done, 1 the home or an event refused, 2 wrong usage, 3 there is no such thing, or no answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,24 @@ from rich.table import Table
 from homeostat.eventing.errors import Fault, Reject, shown
 
 from . import broker_cli
-from .terminal import STATE, Output, State, err, fail, out, plain, print_json, settings, told
+from .cluster_cli import cluster
+from .place import place
+from .terminal import (
+    NAMESPACE,
+    STATE,
+    Context,
+    Namespace,
+    Output,
+    State,
+    err,
+    fail,
+    out,
+    plain,
+    print_finding,
+    print_json,
+    settings,
+    told,
+)
 from .tokens_cli import tokens
 
 cli = typer.Typer(
@@ -28,6 +45,7 @@ cli = typer.Typer(
 cli.add_typer(broker_cli.dead, name="dead")
 cli.add_typer(broker_cli.trigger, name="trigger")
 cli.add_typer(tokens, name="tokens")
+cli.add_typer(cluster, name="cluster")
 cli.command()(broker_cli.replay)
 
 
@@ -59,22 +77,23 @@ def up(
 def apply(
     file: Annotated[Path, typer.Option("--file", "-f", help="A YAML file of Detectors.")],
     state: State = STATE,
+    context: Context = None,
+    namespace: Namespace = NAMESPACE,
     output: Output = "text",
 ) -> None:
     """Create Detectors or change their specs.
 
-    Example: [bold]homeostat apply -f pump.yaml[/bold]
+    Example: [bold]homeostat apply -f pump.yaml[/bold], on a cluster
+    [bold]homeostat apply -f pump.yaml --context plant[/bold]
     """
-    from .local.store import Store
     from .manifest import read
 
-    store = Store(settings(state).detectors_db)
-    results = [{"name": name, "result": store.apply(name, spec)} for name, spec in read(file)]
-    store.close()
+    with place(state, context, namespace) as where:
+        results = where.apply(list(read(file)))
     if output == "json":
-        print_json(results)
-    for one in results if output == "text" else ():
-        out.print(f"detector/{one['name']} {one['result']}")
+        print_json([{"name": name, "result": result} for name, result in results])
+    for name, result in results if output == "text" else ():
+        out.print(f"detector/{name} {result}")
 
 
 @cli.command()
@@ -83,21 +102,30 @@ def emit(
     type: Annotated[str, typer.Argument(help="Such as training.requested; dev.homeostat. may be left out.")],
     subject: Annotated[str, typer.Argument(help="The Detector's name.")],
     data: Annotated[str, typer.Option("--data", "-d", help="The event's data as JSON.")] = "{}",
+    sink: Annotated[
+        str | None, typer.Option(help="Post to this address instead, with HOMEOSTAT_TOKEN if it is set.")
+    ] = None,
     state: State = STATE,
+    context: Context = None,
+    namespace: Namespace = NAMESPACE,
     output: Output = "text",
 ) -> None:
-    """Send one CloudEvent to the broker.
+    """Send one CloudEvent to the broker: this machine's, or with --context a cluster's, by its API server.
 
     Example: [bold]homeostat emit training.requested pump -d '{"reason": "new sensor"}'[/bold]
     """
-    from .local.client import post
+    from .outgoing import send
 
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise Reject(Fault("--data", shown(data), f"is no JSON ({error})")) from None
     kind = type if type.count(".") > 1 else f"dev.homeostat.{type}"
-    identity = post(settings(state), kind, subject, document)
+    if sink:
+        identity = send(sink, kind, subject, document)
+    else:
+        with place(state, context, namespace) as where:
+            identity = where.post(kind, subject, document)
     if output == "json":
         print_json({"id": identity, "type": kind, "subject": subject})
     else:
@@ -132,6 +160,8 @@ def approve(
     request: Annotated[str | None, typer.Argument(help="The approval.requested event's id.")] = None,
     by: Annotated[str, typer.Option(help="Who says so.")] = "",
     state: State = STATE,
+    context: Context = None,
+    namespace: Namespace = NAMESPACE,
 ) -> None:
     """Say yes to what `mode: suggest` holds back; without an id, list what waits.
 
@@ -139,17 +169,16 @@ def approve(
     """
     from homeostat.eventing.messages import ApprovalGiven
 
-    from .local.client import post, status_of
-
-    held = status_of(settings(state), detector)["status"]["held"]
-    if request is None:
-        for one in held:
-            out.print(f"{one['id']}  {', '.join(one['commands'])}", soft_wrap=True)
-        return
-    if request not in [one["id"] for one in held]:
-        waiting = ", ".join(one["id"] for one in held) or "nothing"
-        fail(f"{request} does not wait for approval; what does: {waiting}", 3)
-    post(settings(state), ApprovalGiven.type, detector, {"approves": request, "by": by}, cause=request)
+    with place(state, context, namespace) as where:
+        held = where.detector(detector)["status"]["held"]
+        if request is None:
+            for one in held:
+                out.print(f"{one['id']}  {', '.join(one['commands'])}", soft_wrap=True)
+            return
+        if request not in [one["id"] for one in held]:
+            waiting = ", ".join(one["id"] for one in held) or "nothing"
+            fail(f"{request} does not wait for approval; what does: {waiting}", 3)
+        where.post(ApprovalGiven.type, detector, {"approves": request, "by": by}, cause=request)
     out.print(f"approved {request}")
 
 
@@ -165,7 +194,8 @@ def events(
 
     Example: [bold]homeostat events --follow[/bold]
     """
-    from .local.views import follow_events, line
+    from .local.views import follow_events
+    from .views import line
 
     for logged in follow_events(settings(state), forever=follow, everything=all):
         if output == "json":
@@ -180,21 +210,22 @@ def events(
 def status(
     detector: Annotated[str | None, typer.Argument(help="One Detector only.")] = None,
     state: State = STATE,
+    context: Context = None,
+    namespace: Namespace = NAMESPACE,
     output: Output = "text",
 ) -> None:
     """Show what each Detector is doing.
 
-    Example: [bold]homeostat status pump[/bold]
+    Example: [bold]homeostat status pump[/bold], on a cluster [bold]homeostat status --context plant[/bold]
     """
-    from .local.client import status_of
-    from .local.views import status_row, statuses
+    from .views import COLUMNS, status_row
 
-    chosen = settings(state)
-    documents = [status_of(chosen, detector)] if detector else statuses(chosen)
+    with place(state, context, namespace) as where:
+        documents = [where.detector(detector)] if detector else where.detectors()
     if output == "json":
         print_json(documents[0] if detector else documents)
         return
-    table = Table("detector", "phase", "serving", "canary", "drift", "new rows", "message")
+    table = Table(*COLUMNS)
     for document in documents:
         table.add_row(*map(plain, status_row(document)))
     out.print(table if documents else "no detectors yet: homeostat apply -f detector.yaml")
@@ -205,15 +236,18 @@ def status(
 def why(
     detector: Annotated[str, typer.Argument(help="The Detector's name.")],
     state: State = STATE,
+    context: Context = None,
+    namespace: Namespace = NAMESPACE,
     output: Output = "text",
 ) -> None:
     """Print the chain of events from the first cause to the revision that serves now.
 
-    Example: [bold]homeostat why pump[/bold]
+    Example: [bold]homeostat why pump[/bold], on a cluster [bold]homeostat why pump --context plant[/bold]
     """
-    from .local.views import explain, line
+    from .views import line
 
-    links = explain(settings(state), detector)
+    with place(state, context, namespace) as where:
+        links = where.why(detector)
     if output == "json":
         print_json(
             [{**dict(one.event.attributes), "data": orjson.loads(one.event.data or b"null")} for one in links]
@@ -239,10 +273,7 @@ def doctor(state: State = STATE, output: Output = "text") -> None:
         print_json([one.document() for one in findings])
     else:
         for one in findings:
-            mark = "[green]ok[/green]  " if one.ok else "[red]mend[/red]"
-            out.print(
-                f"{mark} {one.what}: {one.found}" + ("" if one.ok else f": {one.mend}"), highlight=False
-            )
+            print_finding(one)
     if not all(one.ok for one in findings):
         raise typer.Exit(1)
 

@@ -1,6 +1,6 @@
 """What every verb of the command line shares: its options, its two consoles, and how errors are told.
 
-0 done, 1 the home or an event refused, 2 wrong usage, 3 there is no such thing.
+0 done, 1 the home or an event refused, 2 wrong usage, 3 there is no such thing, or no answer.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.text import Text
 
 from homeostat.eventing.broker.schema import DamagedStore
-from homeostat.eventing.errors import Reject
+from homeostat.eventing.errors import Reject, Retry
 
+from .findings import Finding
 from .local.settings import Settings
 
 P = ParamSpec("P")
@@ -35,6 +36,20 @@ State = Annotated[
     Path, typer.Option(envvar="HOMEOSTAT_STATE", help="The directory that holds everything the home knows.")
 ]
 STATE = Path(".homeostat")
+Context = Annotated[
+    str | None,
+    typer.Option(envvar="HOMEOSTAT_CONTEXT", help="A kubeconfig's context: work on that cluster instead."),
+]
+Namespace = Annotated[str, typer.Option(help="With --context: where the Detectors are.")]
+NAMESPACE = "homeostat"
+
+
+UNANSWERED = ("Unreachable", "Timeout", "Unauthorized", "ServerError", "Throttled")
+"""Kinds of Retry that are no answer."""
+
+
+class Unanswered(Exception):
+    """What was asked does not answer, or does not let us in."""
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
@@ -51,6 +66,10 @@ def told(verb: Callable[P, R]) -> Callable[P, R]:
             return verb(*args, **kwargs)
         except Reject as rejected:
             fail("\n".join(map(str, rejected.faults)))
+        except Retry as later:
+            fail(str(later), 3 if later.kind in UNANSWERED else 1)
+        except Unanswered as unanswered:
+            fail(str(unanswered), 3)
         except DamagedStore as damaged:
             fail(str(damaged))
         except ValidationError as error:
@@ -67,6 +86,13 @@ def plain(text: str) -> Text:
 
 def print_json(document: Any) -> None:
     sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+
+
+def print_finding(one: Finding) -> None:
+    mark = "[green]ok[/green]  " if one.ok else "[red]mend[/red]"
+    out.print(mark, Text(f"{one.what}: {one.found}" + ("" if one.ok else f": {one.mend}")), soft_wrap=True)
+    if one.ok and one.advice:
+        out.print(Text(f"     {one.advice}"), style="dim", soft_wrap=True)
 
 
 def settings(state: Path, **flags: Any) -> Settings:

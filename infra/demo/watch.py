@@ -14,7 +14,8 @@ from homeostat.eventing.broker.log import EventLog
 from homeostat.eventing.messages import Event
 
 from ..local.settings import Settings
-from ..local.views import BUSY, PAGE, POLL_SECONDS, line
+from ..local.views import BUSY, PAGE, POLL_SECONDS
+from ..views import line
 
 
 @dataclass(frozen=True, slots=True)

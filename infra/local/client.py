@@ -13,19 +13,17 @@ from uuid import uuid4
 
 import httpx
 import orjson
-from cloudevents.conversion import to_binary
-from cloudevents.http import CloudEvent
 
 from homeostat.eventing import codec
 from homeostat.eventing.doors.calling import authorization, trust
 from homeostat.eventing.errors import Fault, Reject, shown
 from homeostat.eventing.messages import DataLanded
 
+from ..outgoing import Outgoing
+from ..views import named
 from .files import fact
 from .settings import Settings
 from .store import Store
-
-SOURCE = "/homeostat/cli"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +72,8 @@ def post(
 ) -> str:
     """Send one event to the broker; returns its id, a new one unless `identity` gives id and source. Raises
     Reject with the broker's own faults."""
-    attributes = {"type": type, "subject": subject, "datacontenttype": "application/json"}
-    attributes |= {"source": SOURCE, "id": str(uuid4()), **(identity or {})}
-    attributes |= {"causationid": cause} if cause else {}
-    headers, body = to_binary(CloudEvent(attributes, data))
+    event = Outgoing(type, subject, data, cause, **({"identity": identity} if identity else {}))
+    headers, body = event.encoded()
     reached = home(settings)
     try:
         answer = httpx.post(
@@ -95,7 +91,7 @@ def post(
         raise Reject(Fault("token", "not accepted" if reached.token else "missing", mend))
     if answer.status_code != 202:
         raise Reject(Fault("event", shown(type), f"the broker refused it: {answer.text}"))
-    return attributes["id"]
+    return event.id
 
 
 def status_of(settings: Settings, detector: str) -> Mapping[str, Any]:
@@ -103,11 +99,7 @@ def status_of(settings: Settings, detector: str) -> Mapping[str, Any]:
     store = Store(settings.detectors_db)
     documents = store.documents()
     store.close()
-    for document in documents:
-        if document["metadata"]["name"] == detector:
-            return document
-    known = ", ".join(one["metadata"]["name"] for one in documents) or "none yet"
-    raise Reject(Fault("detector", shown(detector), f"there is no such Detector (known: {known})"))
+    return named(documents, detector)
 
 
 def land_file(settings: Settings, detector: str, file: Path) -> dict[str, Any]:

@@ -6,12 +6,11 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import psutil
 
+from ..findings import Finding
 from .settings import Settings
 
 NEEDED = (
@@ -26,17 +25,6 @@ NEEDED = (
     "cloudevents",
 )
 GIB = 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    what: str
-    ok: bool
-    found: str
-    mend: str
-
-    def document(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def examine(settings: Settings) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""What the command line shows of a home: its events, its dead letters, its detectors and their reasons.
+"""What the command line reads of a home: its events, its dead letters, its detectors and their reasons.
 
 Everything is read from the files under the state directory, so it works while the home runs, and after.
 """
@@ -18,9 +18,9 @@ from homeostat.eventing.messages import (
     KafkaRecord,
     SamplesReceived,
 )
-from homeostat.eventing.wire import WireEvent
 
-from ..chain import BrokenChain, Link, chain, promotion, tell
+from ..chain import Link
+from ..views import reasons
 from .client import status_of
 from .settings import Settings
 from .store import Store
@@ -59,15 +59,6 @@ def follow_events(settings: Settings, *, forever: bool, everything: bool) -> Ite
             time.sleep(POLL_SECONDS)
 
 
-def line(event: WireEvent) -> str:
-    """One event for people: time, type, detector, what it says."""
-    attributes = event.attributes
-    at = attributes.get("time", "")[11:19]
-    kind = attributes["type"].removeprefix("dev.homeostat.")
-    detector = attributes.get("subject") or attributes.get("inferenceservicename", "-")
-    return f"{at} {detector} {kind}  {tell(event)}".rstrip()
-
-
 def dead_letters(settings: Settings) -> list[Mapping[str, Any]]:
     return [
         {
@@ -89,40 +80,9 @@ def statuses(settings: Settings) -> Sequence[Mapping[str, Any]]:
     return documents
 
 
-def status_row(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """One detector as a table row."""
-    status = document["status"]
-    serving, canary, drift = status["serving"], status["canary"], status["drift"]
-    phase = next(
-        (
-            word
-            for word, busy in (("Training", "run"), ("Judging", "judging"), ("Canary", "canary"))
-            if status[busy]
-        ),
-        "Serving" if serving else "Waiting",
-    )
-    return (
-        document["metadata"]["name"],
-        phase,
-        f"{serving['name']} ({serving['algorithm']} v{serving['version']})" if serving else "-",
-        f"{canary['revision']['name']} {canary['percent']} %" if canary else "-",
-        f"{drift['statistic']:.3g} of {drift['threshold']:.3g}" if drift["statistic"] is not None else "-",
-        str(status["new_rows"]),
-        status["message"],
-    )
-
-
 def explain(settings: Settings, detector: str) -> list[Link]:
     """The chain from the first cause to the serving revision. Raises Reject when there is none yet."""
-    serving = status_of(settings, detector)["status"]["serving"]
-    if serving is None:
-        raise Reject(Fault("detector", shown(detector), "nothing serves yet; see `homeostat status`"))
-    events = [one.event for one in follow_events(settings, forever=False, everything=True)]
-    promoted = promotion(events, detector, serving["name"])
-    if promoted is None:
-        mend = "its promotion is no longer in the event log"
-        raise Reject(Fault("revision", shown(serving["name"]), mend))
-    try:
-        return chain(events, promoted)
-    except BrokenChain as broken:
-        raise Reject(Fault("chain", shown(serving["name"]), str(broken))) from None
+    document = status_of(settings, detector)
+    if document["status"]["serving"] is None:
+        return reasons([], document)
+    return reasons([one.event for one in follow_events(settings, forever=False, everything=True)], document)

@@ -25,7 +25,10 @@ from tests.eventing.test_sources import GATED
 
 SHARED = Path(os.environ.get("HOMEOSTAT_SHARED", Path(__file__).parents[3] / "shared"))
 CORE = {
-    "v1": ("ConfigMap", "Secret", "ServiceAccount", "Namespace", "Service", "Pod", "PersistentVolumeClaim"),
+    "v1": (
+        *("ConfigMap", "Secret", "ServiceAccount", "Namespace"),
+        *("Service", "Endpoints", "Pod", "PersistentVolumeClaim"),
+    ),
     "apps/v1": ("Deployment", "StatefulSet"),
     "batch/v1": ("Job", "CronJob"),
     "networking.k8s.io/v1": ("NetworkPolicy",),
@@ -40,7 +43,7 @@ CORE = {
 _CLUSTER = {"Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
 _CLUSTER |= {"TokenReview", "SubjectAccessReview", "SelfSubjectAccessReview"}
 _WITH_STATUS = {"Deployment", "StatefulSet", "Job", "Pod", "CustomResourceDefinition", "PodDisruptionBudget"}
-_IRREGULAR = {"NetworkPolicy": "networkpolicies"}
+_IRREGULAR = {"NetworkPolicy": "networkpolicies", "Endpoints": "endpoints"}
 
 
 def _type(validator: Any, types: Any, value: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:

@@ -82,7 +82,7 @@ def algorithm(
     """The algorithm's name and settings; what is wrong with them, or with the axes for it, is added to the
     faults."""
     given = spec.get("algorithm") or {}
-    name = given.get("algorithmName")
+    name: Any = given.get("algorithmName")
     if name not in ALGORITHMS:
         mend = f"there is no such algorithm on one machine; there are {', '.join(ALGORITHMS)}"
         faults.append(Fault("spec.algorithm.algorithmName", shown(name), mend))

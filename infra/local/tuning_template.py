@@ -61,14 +61,15 @@ class Template:
         if not (meta := _META.fullmatch(reference)):
             return values[reference]
         own = self.job.get("metadata") or {}
-        return {
+        found: dict[str, str] = {
             "Name": name,
             "Namespace": namespace,
             "Kind": self.job["kind"],
             "APIVersion": self.job["apiVersion"],
             "Labels": str((own.get("labels") or {}).get(meta[2], "")),
             "Annotations": str((own.get("annotations") or {}).get(meta[2], "")),
-        }[meta[1]]
+        }
+        return found[meta[1]]
 
 
 def template(

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def begin(command: Sequence[str], environment: Mapping[str, str], log_file: Path
     return Process(process, limits, time.monotonic())
 
 
-def _die_with_parent(parent: int) -> object:
+def _die_with_parent(parent: int) -> Callable[[], None]:
     """What the new process does first. The library is loaded before the fork, not after."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 

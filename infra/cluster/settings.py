@@ -41,8 +41,8 @@ Address = Annotated[str, AfterValidator(_address)]
 class Settings(BaseModel):
     """Fields are named as the environment names them.
 
-    Without `HOMEOSTAT_PIPELINES_URL` training runs are Kubeflow Trainer's TrainJobs. `HOMEOSTAT_OPEN_DOORS`
-    lets callers of the gateway in without a token, where only network policies keep others out.
+    Without `HOMEOSTAT_PIPELINES_URL` training runs are Kubeflow Trainer's TrainJobs; where Kubeflow has several
+    users, `HOMEOSTAT_PIPELINES_NAMESPACE` is the profile's that runs lie in. `HOMEOSTAT_OPEN_DOORS` lets callers of the gateway in without a token, where only network policies keep others out.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -56,9 +56,11 @@ class Settings(BaseModel):
     pipelines_url: Annotated[str, AfterValidator(_address_or_none)] = Field(
         default="", alias="HOMEOSTAT_PIPELINES_URL"
     )
+    pipelines_namespace: str = Field(default="", alias="HOMEOSTAT_PIPELINES_NAMESPACE")
     prometheus_url: Address = Field(alias="HOMEOSTAT_PROMETHEUS_URL")
     serving_mode: Literal["knative", "standard"] = Field(default="knative", alias="HOMEOSTAT_SERVING_MODE")
     tracking_uri: Address = Field(alias="MLFLOW_TRACKING_URI")
+    katib: bool = Field(default=True, alias="HOMEOSTAT_KATIB")
     open_doors: bool = Field(default=False, alias="HOMEOSTAT_OPEN_DOORS")
     max_object_bytes: int = Field(default=512 * 1024 * 1024, ge=1, alias="HOMEOSTAT_MAX_OBJECT_BYTES")
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, alias="HOMEOSTAT_MAX_BODY_BYTES")

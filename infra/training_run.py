@@ -61,6 +61,7 @@ def run(folder: Path, request: dict[str, Any]) -> int:
             cause=_text(request["cause"]),
         )
     except Exception as error:  # noqa: BLE001 - whatever went wrong in a step is this run's failure
+        sys.stdout.flush()  # the log's end is where the reason is
         (folder / "error").write_text(_reason(folder, error))
         return EXIT_FAILED
     shutil.rmtree(work, ignore_errors=True)

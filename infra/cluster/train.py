@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import httpx
 
@@ -36,6 +35,7 @@ EXIT_FAILED = 3
 """It failed, and that was told. infra/base/training/runtime.yaml ends the Job at this code."""
 EXIT_INTERRUPTED = 128 + signal.SIGTERM
 GRACE_SECONDS = 15.0
+FOLLOW_SECONDS = 0.5
 ARGUMENT = 100_000
 """Linux takes no argument of 128 KiB or more (MAX_ARG_STRLEN), and a run may read thousands of batches."""
 
@@ -76,32 +76,35 @@ def work(request: Mapping[str, Any], folder: Path) -> str | None:
 
 @contextlib.contextmanager
 def _started(command: Sequence[str], log_file: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, for the block: nothing of it is left afterwards, and its log is whole."""
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    copying = threading.Thread(target=_copy, args=(process.stdout, log_file), daemon=True)
-    copying.start()
+    """The process, for the block; its steps end with it. It writes its log itself, as it looks for its error
+    there; we read it to the pod's own."""
+    over = threading.Event()
+    with log_file.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    reading = threading.Thread(target=_follow, args=(log_file, over), daemon=True)
+    reading.start()
     try:
         yield process
     finally:
         process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
             process.wait(GRACE_SECONDS)
-        # Its steps are started through a shell, which does not take along what it started.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        copying.join(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        over.set()
+        reading.join()
 
 
-def _copy(output: IO[bytes], log_file: Path) -> None:
-    """What the run says, to the pod's log and to the file in which its error is looked for."""
-    with output, log_file.open("wb") as kept:
-        while piece := os.read(output.fileno(), 1 << 16):
-            kept.write(piece)
-            kept.flush()
-            os.write(sys.stdout.fileno(), piece)
+def _follow(log_file: Path, over: threading.Event) -> None:
+    with log_file.open("rb") as written:
+        while True:
+            last = over.is_set()
+            sys.stdout.buffer.write(written.read())
+            sys.stdout.buffer.flush()
+            if last:
+                return
+            over.wait(FOLLOW_SECONDS)
 
 
 def told(request: Mapping[str, Any], at: str, error: str) -> int:

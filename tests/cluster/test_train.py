@@ -119,6 +119,7 @@ def until(true: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_run_trains_and_tells_its_end_citing_its_cause(pod: Pod, broker: Broker) -> None:
     code, output = pod.run()
     assert code == 0, output
@@ -153,7 +154,7 @@ def test_a_failure_that_nobody_took_makes_the_job_begin_anew(pod: Pod, broker: B
 def test_a_run_that_takes_too_long_is_ended_and_told(pod: Pod, broker: Broker) -> None:
     assert pod.run(timeout="1s")[0] == EXIT_FAILED
     assert "spec.retrain.timeout" in orjson.loads(broker.events[0].data or b"{}")["error"]
-    assert pod.at_work() == []
+    until(lambda: not pod.at_work(), 5)
 
 
 def test_a_pod_that_is_drained_tells_nothing_and_leaves_nothing_at_work(pod: Pod, broker: Broker) -> None:

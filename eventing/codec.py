@@ -7,7 +7,7 @@ count are decided here and nowhere else, so that the same decision taken twice e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import NAMESPACE_URL, uuid5
@@ -16,7 +16,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import Fault, Reject, shown
-from .messages import EVENTS, Event
+from .messages import EVENTS, Event, ExperimentAdded, ExperimentChanged
 from .wire import WireEvent
 
 MAX_HOPS = 64
@@ -24,6 +24,9 @@ MAX_HOPS = 64
 
 _DETECTOR = ("detector", "subject", "inferenceservicename")
 """The attributes that name the detector, the first of them that is there."""
+
+LABEL = "homeostat.dev/detector"
+"""By which an object of Kubernetes names its Detector: its event's subject is the object's own path."""
 
 BY_TYPE: Mapping[str, type[Event]] = {event.type: event for event in EVENTS}
 
@@ -95,7 +98,18 @@ def parse(event: WireEvent) -> tuple[Event, Context]:
     except orjson.JSONDecodeError as error:
         value = shown((event.data or b"")[:60])
         raise Reject(Fault("data", value, f"is no JSON ({error}); send a JSON object")) from None
-    return message(kind, data), where
+    found = message(kind, data)
+    if isinstance(found, ExperimentAdded | ExperimentChanged):
+        where = replace(where, subject=_labelled(found.experiment))
+    return found, where
+
+
+def _labelled(thing: Mapping[str, Any]) -> str | None:
+    """The Detector that an object is labelled with; None for an object of somebody else's."""
+    metadata = thing.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+    name = labels.get(LABEL) if isinstance(labels, Mapping) else None
+    return name if isinstance(name, str) and name else None
 
 
 def message(kind: type[Event], data: object) -> Event:

@@ -181,6 +181,60 @@ class TrainingFailed:
     error: str
 
 
+# --- facts: tuning ---------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningRequested:
+    """Somebody wants better parameters searched for; the first of `candidates`, or what serves, is tuned."""
+
+    type: ClassVar[str] = "dev.homeostat.tuning.requested"
+    reason: str = "by hand"
+    force: bool = False
+    candidates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentAdded:
+    """Knative's ApiServerSource found a Katib Experiment (its own type): `experiment` is the whole object.
+    It says so of all that there are when it starts, and so of what ended while nobody watched."""
+
+    type: ClassVar[str] = "dev.knative.apiserver.resource.add"
+    WHOLE: ClassVar[str] = "experiment"
+    experiment: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentChanged:
+    """Knative's ApiServerSource saw a Katib Experiment change (its own type): `experiment` is the whole
+    object as it is now. Its label `homeostat.dev/detector` names the Detector."""
+
+    type: ClassVar[str] = "dev.knative.apiserver.resource.update"
+    WHOLE: ClassVar[str] = "experiment"
+    experiment: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningCompleted:
+    """A search found the best `parameters` of `algorithm`: `value` of the objective `metric`, of so many
+    `trials` that succeeded."""
+
+    type: ClassVar[str] = "dev.homeostat.tuning.completed"
+    experiment: str
+    algorithm: str
+    parameters: Mapping[str, Any]
+    metric: str
+    value: float | None
+    trials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningFailed:
+    """A search ended without parameters."""
+
+    type: ClassVar[str] = "dev.homeostat.tuning.failed"
+    experiment: str
+    error: str
+
+
 # --- facts: judgement ------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
@@ -326,6 +380,18 @@ class StartTraining:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartTuning:
+    """Search for better parameters of `algorithm` under the name `experiment`; the same name twice is the
+    same search. `data` and `champion` are as in StartTraining."""
+
+    experiment: str
+    detector: str
+    algorithm: str
+    data: tuple[str, ...]
+    champion: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StartCanary:
     """Serve the artifact at `uri` as `revision`, and give it `percent` of the traffic once it is ready."""
 
@@ -374,6 +440,11 @@ Event = (
     | TrainingRequested
     | TrainingCompleted
     | TrainingFailed
+    | TuningRequested
+    | ExperimentAdded
+    | ExperimentChanged
+    | TuningCompleted
+    | TuningFailed
     | EvalPassed
     | EvalFailed
     | CanaryTick
@@ -387,7 +458,7 @@ Event = (
     | WorkHindered
     | WorkResumed
 )
-Command = StartTraining | StartCanary | ShiftTraffic | Promote | RollBack
+Command = StartTraining | StartTuning | StartCanary | ShiftTraffic | Promote | RollBack
 
 EVENTS: tuple[type[Event], ...] = Event.__args__
 COMMANDS: tuple[type[Command], ...] = Command.__args__

@@ -14,7 +14,15 @@ from typing import Any, get_args, get_type_hints
 
 from homeostat.eventing.messages import Event
 
-from . import detect_drift, judge_candidate, plan_retraining, receive_data, roll_out, score_stream
+from . import (
+    detect_drift,
+    finish_tuning,
+    judge_candidate,
+    plan_retraining,
+    receive_data,
+    roll_out,
+    score_stream,
+)
 from .detector import Message
 
 Decide = Callable[..., Iterable[Message]]
@@ -23,6 +31,7 @@ FUNCTIONS: Mapping[str, Decide] = {
     "receive-data": receive_data.decide,
     "detect-drift": detect_drift.decide,
     "plan-retraining": plan_retraining.decide,
+    "finish-tuning": finish_tuning.decide,
     "judge-candidate": judge_candidate.decide,
     "roll-out": roll_out.decide,
     "score-stream": score_stream.decide,

@@ -22,6 +22,7 @@ from homeostat.eventing.messages import (
     ShiftTraffic,
     StartCanary,
     StartTraining,
+    StartTuning,
 )
 
 from .detector import Detector, Held, Message, Remember
@@ -59,6 +60,8 @@ def tell(command: Command) -> str:
     match command:
         case StartTraining():
             return f"StartTraining {command.run}"
+        case StartTuning():
+            return f"StartTuning {command.experiment} of {command.algorithm}"
         case StartCanary() | ShiftTraffic():
             return f"{type(command).__name__} {command.revision} to {command.percent} %"
         case RollBack():

@@ -36,25 +36,48 @@ class Batch(Frozen):
     landed: datetime
 
 
-class Waiting(Frozen):
-    """Requests that could not be answered at once, merged into one that is looked at again later."""
+Trigger = Literal["data", "drift", "hand", "tuning"]
+"""Why there is a training: new rows, drift, people, or parameters that a search has found."""
 
-    trigger: Literal["data", "drift", "hand"]
+
+class Waiting(Frozen):
+    """Requests that could not be answered at once, merged into one that is looked at again later. `tune`:
+    better parameters are wanted first."""
+
+    trigger: Trigger
     reason: str
     since: datetime
     not_before: datetime
     candidates: tuple[str, ...] = ()
     parameters: dict[str, dict[str, Any]] = Field(default={})
     force: bool = False
+    tune: bool = False
     cause: Cause
 
 
 class Run(Frozen):
-    """The training in flight."""
+    """The training in flight. `missed`: since when its engine has it no more at work, without an event."""
 
     name: str
     started: datetime
     reason: str
+    trigger: Trigger | None = None
+    parameters: dict[str, dict[str, Any]] = Field(default={})
+    missed: datetime | None = None
+    cause: Cause
+
+
+class Tuning(Frozen):
+    """The search in flight, an Experiment of this name for the parameters of `algorithm`. `ended`: its end
+    was told, once; `missed` as for a run."""
+
+    name: str
+    algorithm: str
+    started: datetime
+    reason: str
+    trigger: Trigger | None = None
+    ended: datetime | None = None
+    missed: datetime | None = None
     cause: Cause
 
 
@@ -63,16 +86,21 @@ class Judging(Frozen):
 
     run: str
     since: datetime
+    trigger: Trigger | None = None
+    parameters: dict[str, dict[str, Any]] = Field(default={})
 
 
 class Revision(Frozen):
-    """A model that serves or served: an immutable artifact under a name."""
+    """A model that serves or served: an immutable artifact under a name. `trigger` is why it was trained,
+    `parameters` what was asked for then; what is trained after it is trained with the same."""
 
     name: str
     uri: str
     algorithm: str
     version: str
     metrics: dict[str, float | None] = Field(default={})
+    trigger: Trigger | None = None
+    parameters: dict[str, dict[str, Any]] = Field(default={})
     promoted: datetime | None = None
 
 
@@ -132,6 +160,7 @@ class Status(Frozen):
     starts: tuple[datetime, ...] = ()
     waiting: Waiting | None = None
     run: Run | None = None
+    tuning: Tuning | None = None
     judging: Judging | None = None
     canary: Canary | None = None
     serving: Revision | None = None
@@ -145,11 +174,19 @@ class Status(Frozen):
         """One word for people: what the detector is busy with."""
         if self.run:
             return "Training"
+        if self.tuning:
+            return "Tuning"
         if self.judging:
             return "Judging"
         if self.canary:
             return "Canary"
         return "Serving" if self.serving else "Waiting"
+
+    @property
+    def under_way(self) -> Cause | None:
+        """What the work in flight goes back to, if there is any."""
+        found = self.canary or self.run or self.tuning
+        return found.cause if found else None
 
 
 class Detector(Frozen):
@@ -163,8 +200,9 @@ class Detector(Frozen):
 
     @property
     def busy(self) -> bool:
-        """An episode, from the start of training to promotion or refusal, is under way."""
-        return bool(self.status.run or self.status.judging or self.status.canary)
+        """An episode, from the start of tuning or training to promotion or refusal, is under way."""
+        status = self.status
+        return bool(status.run or status.tuning or status.judging or status.canary)
 
     def remember(self, **changes: Any) -> Remember:
         """The status after this decision."""

@@ -21,9 +21,10 @@ def decide(event: TrainingCompleted, detector: Detector) -> Iterable[Message]:
     gates = tuple(_gates(event, detector))
     failed = [gate for gate in gates if not gate.passed]
     verdict = EvalFailed if failed else EvalPassed
+    candidate = Judging(run=event.run, since=detector.now, trigger=run.trigger, parameters=run.parameters)
     yield detector.remember(
         run=None,
-        judging=None if failed else Judging(run=event.run, since=detector.now),
+        judging=None if failed else candidate,
         drift=detector.status.drift.unlatched() if failed else detector.status.drift,
         message=f"{event.run}: " + ("; ".join(map(tell, failed)) if failed else "every gate passed"),
     )

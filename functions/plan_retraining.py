@@ -1,4 +1,4 @@
-"""The only door to training. Every wish for a new model is weighed here against the guards.
+"""The only door to training and tuning. Every wish for a new model is weighed here against the guards.
 
 Wishes that cannot be granted at once are merged into one (`status.waiting`) and looked at again on every
 tick and after every run, by looking at the level again: is the reason still true? An edge that arrived
@@ -17,39 +17,49 @@ from homeostat.eventing.messages import (
     CanaryTick,
     DriftDetected,
     EvalFailed,
-    EvalPassed,
     ModelPromoted,
     StartTraining,
+    StartTuning,
     TrainingFailed,
     TrainingRequested,
+    TuningCompleted,
+    TuningFailed,
+    TuningRequested,
 )
 
 from .approval import asks_in_suggest_mode
-from .detector import Detector, Message, Run, Status, Waiting
+from .detector import Detector, Message, Run, Status, Tuning, Waiting
+from .settling import settled
+from .wishes import merge, still_true, wish
+from .work import WorkFacts
 
 DAY = timedelta(days=1)
-MAX_DEBOUNCE = 10
-"""A stream of requests postpones training by at most so many debounce periods."""
-STRENGTH = {"data": 0, "drift": 1, "hand": 2}
+LONGEST_EXPERIMENT = 40
+"""Characters of an Experiment's name: Katib puts more after it, and all of it into a label."""
 
 
 def decide(
     event: TrainingRequested
+    | TuningRequested
     | DriftDetected
     | TrainingFailed
+    | TuningCompleted
+    | TuningFailed
     | EvalFailed
     | ModelPromoted
     | CanaryRolledBack
     | ApprovalGiven
     | CanaryTick,
     detector: Detector,
+    work: WorkFacts | None = None,
 ) -> Iterable[Message]:
     """Take in what the event says, then look at the wish that waits, whatever woke us."""
-    status = _settled(event, detector)
+    end = settled(event, detector, work)
     # A wish that was answered in the meantime must not take a new one with it.
-    waiting = merge(still_true(status.waiting, detector), _wish(event, detector))
-    knowing = detector.model_copy(update={"status": status.model_copy(update={"waiting": waiting})})
-    return _look(event if isinstance(event, ApprovalGiven) else CanaryTick(), knowing)
+    waiting = merge(still_true(end.status.waiting, detector), wish(event, detector) or end.instead)
+    knowing = detector.model_copy(update={"status": end.status.model_copy(update={"waiting": waiting})})
+    yield from end.told
+    yield from _look(event if isinstance(event, ApprovalGiven) else CanaryTick(), knowing)
 
 
 @asks_in_suggest_mode("plan-retraining")
@@ -60,91 +70,12 @@ def _look(event: ApprovalGiven | CanaryTick, detector: Detector) -> Iterable[Mes
         return
     reason = blocked(waiting, detector)
     if reason:
-        yield detector.remember(waiting=waiting, message=f"training waits: {reason}")
+        work = "tuning" if waiting.tune else "training"
+        yield detector.remember(waiting=waiting, message=f"{work} waits: {reason}")
+    elif waiting.tune:
+        yield from _tune(waiting, detector)
     else:
-        yield from _start(waiting, detector)
-
-
-def _settled(event: object, detector: Detector) -> Status:
-    """The status without a run that failed, and without an episode that stands still: a run, or a verdict on
-    its candidate, that nobody has heard of for twice its time."""
-    status, lost = detector.status, detector.now - 2 * detector.spec.retrain.timeout
-    if isinstance(event, TrainingFailed) and status.run and event.run == status.run.name:
-        return _without_run(f"training failed at {event.step or 'start'}: {event.error[:200]}", status)
-    if status.run and status.run.started < lost:
-        return _without_run(f"run {status.run.name} was lost", status)
-    asked = detector.spec.mode == "suggest" and any(one.type == EvalPassed.type for one in status.held)
-    if status.judging and status.judging.since < lost and not asked:
-        return _without_run(f"the candidate of {status.judging.run} was lost", status)
-    return status
-
-
-def _without_run(message: str, status: Status) -> Status:
-    """Drift that such a run should have answered may be reported again."""
-    drift = status.drift.unlatched()
-    return status.model_copy(update={"run": None, "judging": None, "drift": drift, "message": message})
-
-
-def _wish(event: object, detector: Detector) -> Waiting | None:
-    """What the event asks for; None for the events that only make us look again."""
-    now = detector.now
-    if isinstance(event, TrainingRequested):
-        return Waiting(
-            trigger=event.trigger,
-            reason=event.reason,
-            since=now,
-            not_before=now if event.force else now + detector.spec.retrain.debounce,
-            candidates=event.candidates,
-            parameters={name: dict(values) for name, values in event.parameters.items()},
-            force=event.force,
-            cause=detector.cause,
-        )
-    serving = detector.status.serving
-    # Drift that arrives after its revision was replaced says nothing about the one that serves now.
-    if isinstance(event, DriftDetected) and (serving is None or serving.name == event.revision):
-        channels = f" in {', '.join(event.channels)}" if event.channels else ""
-        return Waiting(
-            trigger="drift",
-            reason=f"drift{channels}",
-            since=now,
-            not_before=now + detector.spec.retrain.debounce,
-            cause=detector.cause,
-        )
-    return None
-
-
-def merge(first: Waiting | None, later: Waiting | None) -> Waiting | None:
-    """One wish out of two: the stronger trigger names it, later parameters win, and the debounce is
-    prolonged up to its limit."""
-    if first is None or later is None:
-        return first or later
-    strong = max(first, later, key=lambda one: STRENGTH[one.trigger])
-    longest = first.since + MAX_DEBOUNCE * (later.not_before - later.since)
-    return strong.model_copy(
-        update={
-            "since": first.since if strong.trigger == first.trigger else strong.since,
-            "not_before": max(first.not_before, min(later.not_before, longest)),
-            "candidates": later.candidates or first.candidates,
-            "parameters": later.parameters or first.parameters,
-            "force": first.force or later.force,
-        }
-    )
-
-
-def still_true(waiting: Waiting | None, detector: Detector) -> Waiting | None:
-    """Look at the level again: what is left of the wish, if it still needs doing?"""
-    if waiting is None or waiting.force or waiting.trigger == "hand":
-        return waiting
-    status = detector.status
-    promoted = status.serving.promoted if status.serving else None
-    if waiting.trigger == "drift" and not (promoted and promoted > waiting.since):
-        return waiting
-    if status.new_rows < detector.spec.retrain.min_new_rows:
-        return None
-    # Drift that a promotion answered may have swallowed a request for the rows that came since.
-    if waiting.trigger == "drift":
-        return waiting.model_copy(update={"trigger": "data", "reason": f"{status.new_rows} new rows"})
-    return waiting
+        yield from _train(waiting, detector)
 
 
 def blocked(waiting: Waiting, detector: Detector) -> str | None:
@@ -173,11 +104,20 @@ def _today(status: Status, now: datetime) -> tuple[datetime, ...]:
     return tuple(start for start in status.starts if now - start < DAY)
 
 
-def _start(waiting: Waiting, detector: Detector) -> Iterable[Message]:
+def _train(waiting: Waiting, detector: Detector) -> Iterable[Message]:
     status, now = detector.status, detector.now
     name = run_name(detector.name, waiting.cause.id)
+    known = status.serving.parameters if status.serving else {}
+    parameters = {**known, **waiting.parameters}
     yield detector.remember(
-        run=Run(name=name, started=now, reason=waiting.reason, cause=waiting.cause),
+        run=Run(
+            name=name,
+            started=now,
+            reason=waiting.reason,
+            trigger=waiting.trigger,
+            parameters=parameters,
+            cause=waiting.cause,
+        ),
         starts=(*_today(status, now), now),
         waiting=None,
         new_rows=0,
@@ -188,11 +128,51 @@ def _start(waiting: Waiting, detector: Detector) -> Iterable[Message]:
         detector=detector.name,
         data=tuple(batch.uri for batch in status.batches),
         candidates=waiting.candidates or detector.spec.candidates,
-        parameters=waiting.parameters,
+        parameters=parameters,
         champion=status.serving.uri if status.serving else None,
     )
+
+
+def _tune(waiting: Waiting, detector: Detector) -> Iterable[Message]:
+    """Rows stay new: a search fits nothing that serves."""
+    status, now = detector.status, detector.now
+    name, algorithm = experiment_name(detector.name, waiting.cause.id), _tuned(waiting, detector)
+    yield detector.remember(
+        tuning=Tuning(
+            name=name,
+            algorithm=algorithm,
+            started=now,
+            reason=waiting.reason,
+            trigger=waiting.trigger,
+            cause=waiting.cause,
+        ),
+        starts=(*_today(status, now), now),
+        waiting=None,
+        message=f"tuning {algorithm} for {waiting.reason}",
+    )
+    yield StartTuning(
+        experiment=name,
+        detector=detector.name,
+        algorithm=algorithm,
+        data=tuple(batch.uri for batch in status.batches),
+        champion=status.serving.uri if status.serving else None,
+    )
+
+
+def _tuned(waiting: Waiting, detector: Detector) -> str:
+    """One candidate is tuned: the one that was asked for, else the one that serves, else the first."""
+    if waiting.candidates:
+        return waiting.candidates[0]
+    serving, candidates = detector.status.serving, detector.spec.candidates
+    return serving.algorithm if serving and serving.algorithm in candidates else candidates[0]
 
 
 def run_name(detector: str, cause: str) -> str:
     """The name of the run that answers the event `cause`: the same event never starts two."""
     return f"{detector}-{uuid5(NAMESPACE_URL, cause).hex[:10]}"
+
+
+def experiment_name(detector: str, cause: str) -> str:
+    """The name of the search that answers the event `cause`, short enough for Katib."""
+    end = f"-tune-{uuid5(NAMESPACE_URL, f'{detector}/{cause}').hex[:10]}"
+    return detector[: LONGEST_EXPERIMENT - len(end)].rstrip("-") + end

@@ -63,6 +63,8 @@ def _start(event: EvalPassed, detector: Detector) -> Iterable[Message]:
         algorithm=event.algorithm,
         version=event.version,
         metrics={gate.name: gate.measured for gate in event.gates},
+        trigger=judging.trigger,
+        parameters=judging.parameters,
     )
     # With nothing to compare to, and nothing to lose, the first revision takes all traffic on trial.
     percent = detector.spec.canary.steps[0] if serving and detector.spec.canary.steps else 100

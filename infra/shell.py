@@ -19,7 +19,15 @@ from typing import Any, Protocol
 from homeostat import functions
 from homeostat.eventing import codec
 from homeostat.eventing.errors import Fault, Reject, Retry, shown
-from homeostat.eventing.messages import COMMANDS, EVENTS, CanaryTick, Command, Event
+from homeostat.eventing.messages import (
+    COMMANDS,
+    EVENTS,
+    CanaryTick,
+    Command,
+    Event,
+    ExperimentAdded,
+    ExperimentChanged,
+)
 from homeostat.eventing.wire import WireEvent
 from homeostat.functions.detector import Cause, Detector, Message, Remember, Status
 from homeostat.functions.spec import Spec
@@ -27,6 +35,9 @@ from homeostat.functions.spec import Spec
 from .outcome import Claim, Outcome
 
 log = logging.getLogger(__name__)
+
+OBSERVED = (CanaryTick, ExperimentAdded, ExperimentChanged)
+"""Events that cause nothing: what happens on them goes back to what began the work that is in flight."""
 
 ATTEMPTS = 20
 """So often a lost race is decided again before the event goes back to its sender."""
@@ -83,6 +94,8 @@ def _spoken_of(message: Event, context: codec.Context, host: Host) -> list[str]:
         return [context.subject]
     if isinstance(message, CanaryTick):
         return host.detectors.names()
+    if isinstance(message, OBSERVED):
+        return []  # somebody else's object
     raise Reject(Fault("subject", "missing", "name the detector in the event's subject"))
 
 
@@ -155,9 +168,8 @@ def _outcome(
     function: str, messages: Sequence[Message], status: Status, woke: Event, detector: Detector
 ) -> Outcome:
     facts = [one for one in messages if isinstance(one, EVENTS)]
-    # A tick caused nothing: what happens on it goes back to the event that began the canary.
-    canary = detector.status.canary
-    cause = canary.cause if canary and isinstance(woke, CanaryTick) else detector.cause
+    begun = detector.status.under_way if isinstance(woke, OBSERVED) else None
+    cause = begun or detector.cause
     events = [
         codec.announce(
             fact,

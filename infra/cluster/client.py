@@ -39,6 +39,7 @@ class Resource:
 
 
 DETECTORS = Resource("homeostat.dev", "v1alpha1", "Detector", "detectors")
+EXPERIMENTS = Resource("kubeflow.org", "v1beta1", "Experiment", "experiments")
 INFERENCE_SERVICES = Resource("serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices")
 
 

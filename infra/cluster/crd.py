@@ -56,7 +56,7 @@ RULES: Mapping[str, Mapping[str, Any]] = {
 }
 """What the fields' validators check, by their paths; `[]` are a list's items. A test finds the validators."""
 
-PHASES = ("Waiting", "Training", "Judging", "Canary", "Serving")
+PHASES = ("Waiting", "Tuning", "Training", "Judging", "Canary", "Serving")
 
 ALSO: Mapping[str, Mapping[str, Any]] = {
     FIELD: SCHEMA,

@@ -1,6 +1,6 @@
-"""Commands carried out on a cluster: training runs are Kubeflow Pipelines' or Trainer's, searches are Katib's,
-revisions are one InferenceService per Detector. Every executor is idempotent, because a redelivered event carries out its
-commands again.
+"""Commands carried out on a cluster: training runs are Kubeflow Pipelines' or Trainer's, searches are
+Katib's, revisions are one InferenceService per Detector. Every executor is idempotent, because a redelivered
+event carries out its commands again.
 
 As on one machine, what is served follows the Detector's status as it is now, whichever command asks: a
 promotion that is carried out late, after a rollback, does not bring the bad revision back.
@@ -41,7 +41,7 @@ AGAIN_SECONDS = 10
 
 
 class Runs(Protocol):
-    """Where training runs: Kubeflow Pipelines (`kfp_runs.Runs`), or Trainer alone (`train_jobs.TrainJobs`)."""
+    """Where training runs: Kubeflow Pipelines (`kfp_runs`), or Trainer alone (`train_jobs`)."""
 
     def submit(self, command: StartTraining, spec: Spec, cause: Cause) -> str: ...
     def state(self, run: str) -> str | None: ...
@@ -68,8 +68,8 @@ async def start_training(command: StartTraining, detector: Detector, cluster: Cl
 
 
 async def start_tuning(command: StartTuning, detector: Detector, cluster: Cluster) -> None:
-    """Raises Reject where there is no Katib: the search then counts as gone, and drift is answered by training
-    as ever."""
+    """Raises Reject where there is no Katib: the search then counts as gone, and drift is answered by
+    training as ever."""
     if cluster.experiments is None:
         mend = "install Katib and leave the component without-katib out, or set spec.tuning.when to never"
         raise Reject(Fault("StartTuning", command.experiment, f"this cluster has no Katib: {mend}"))
@@ -95,7 +95,7 @@ def _serve(detector: Detector, cluster: Cluster) -> None:
         except Conflict:
             continue
         if waits:
-            raise Retry(f"{detector.name}: {waits}", after=AGAIN_SECONDS)
+            raise Retry(f"{detector.name}: {waits}", after=AGAIN_SECONDS, kind=WAITING)
         return
     raise Retry(f"the InferenceService {detector.name} is being changed by many at once", after=1)
 

@@ -1,5 +1,6 @@
-"""Commands carried out on one machine: training runs are child processes, revisions are ModelServers behind
-the router. Every executor is idempotent, because a redelivered event carries out its commands again.
+"""Commands carried out on one machine: training runs and searches are child processes, revisions are
+ModelServers behind the router. Every executor is idempotent, because a redelivered event carries out its
+commands again.
 
 What is served follows the Detector's status as it is now, whichever command asks. The status was claimed
 before any command ran, so it holds that command's intent and every later one's: a promotion that is carried
@@ -10,14 +11,31 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from homeostat.eventing.messages import Command, Promote, RollBack, ShiftTraffic, StartCanary, StartTraining
+from homeostat.eventing.errors import Fault, Reject
+from homeostat.eventing.messages import (
+    Command,
+    Promote,
+    RollBack,
+    ShiftTraffic,
+    StartCanary,
+    StartTraining,
+    StartTuning,
+)
 from homeostat.functions.detector import Detector, Revision
+from homeostat.pipelines.tuning import Trials
 
 from ..shell import Detectors, Execute
+from ..tuning_document import document
 from .runs import Runs
 from .serving import Desired, Served, Serving
+
+
+class Experiments(Protocol):
+    """The engine of searches: `tuning.Experiments`."""
+
+    async def submit(self, document: Mapping[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -27,12 +45,23 @@ class Machine:
     detectors: Detectors
     runs: Runs
     serving: Serving
+    experiments: Experiments | None = None
 
 
 async def start_training(command: StartTraining, detector: Detector, machine: Machine) -> None:
     run = detector.status.run
     cause = run.cause if run and run.name == command.run else detector.cause
     await machine.runs.submit(command, detector.spec, cause)
+
+
+async def start_tuning(command: StartTuning, detector: Detector, machine: Machine) -> None:
+    """Raises Reject for a search that this machine cannot do."""
+    if machine.experiments is None:
+        mend = "install homeostat[work], or set spec.tuning.when to never"
+        raise Reject(
+            Fault("StartTuning", command.experiment, f"this home has no engine for searches: {mend}")
+        )
+    await machine.experiments.submit(document(command, detector.spec, Trials()))
 
 
 async def serve_what_the_status_says(_: object, detector: Detector, machine: Machine) -> None:
@@ -59,6 +88,7 @@ def _served(revision: Revision | None) -> Served | None:
 
 EXECUTORS: Mapping[type[Command], Callable[[Any, Detector, Machine], Awaitable[None]]] = {
     StartTraining: start_training,
+    StartTuning: start_tuning,
     StartCanary: serve_what_the_status_says,
     ShiftTraffic: serve_what_the_status_says,
     Promote: serve_what_the_status_says,

@@ -20,6 +20,7 @@ from homeostat.eventing.messages import (
     ShiftTraffic,
     StartCanary,
     StartTraining,
+    StartTuning,
 )
 from homeostat.functions import FUNCTIONS
 from tests.cluster.rendered import OVERLAYS, base, container, everything, named, of, overlay, services
@@ -38,10 +39,9 @@ DECIDING = rights("homeostat.dev", "detectors", "get list") | rights(
 """Snapshot and claim: every function, and no more than that for those that only say events."""
 SERVING = rights("serving.kserve.io", "inferenceservices", "get create patch")
 NEEDS: dict[type[Command], set[Right]] = {
-    StartTraining: rights(
-        "pipelines.kubeflow.org", "pipelines pipelines/versions experiments runs", "list create"
-    )
+    StartTraining: rights("pipelines.kubeflow.org", "pipelines experiments runs", "list create")
     | rights("pipelines.kubeflow.org", "runs", "terminate"),
+    StartTuning: rights("kubeflow.org", "experiments", "get create"),
     StartCanary: SERVING,
     ShiftTraffic: SERVING,
     Promote: SERVING,
@@ -72,6 +72,11 @@ def reached(module: ModuleType, seen: set[str]) -> Iterator[ModuleType]:
                 yield from reached(importlib.import_module(name), seen)
 
 
+def functions(overlay: str) -> set[str]:
+    """Those that an overlay serves: without Katib nobody reads Experiments."""
+    return set(FUNCTIONS) - ({"finish-tuning"} if overlay == "minimal" else set())
+
+
 def granted(role: dict[str, Any]) -> list[Right]:
     return [
         (group, resource, verb)
@@ -93,7 +98,7 @@ def test_every_command_is_made_by_some_function() -> None:
 @pytest.mark.parametrize("name", ["base", *OVERLAYS])
 def test_there_is_one_service_and_one_identity_per_function_and_for_the_gateway(name: str) -> None:
     objects = everything()[name]
-    ours = {*FUNCTIONS, "gateway"}
+    ours = {*functions(name), "gateway"}
     assert services(objects).keys() == ours
     # Beside them: MLflow, its database and TrainJobs' pods, without any right, and the ApiServerSource's reader.
     rightless = {"mlflow", "mlflow-database", "training"}
@@ -145,7 +150,7 @@ def test_every_trigger_wakes_a_service_that_is_there_and_every_source_has_a_sink
     objects = everything()[name]
     there = {(one["apiVersion"], one["kind"], one["metadata"]["name"]) for one in objects}
     triggers = of(objects, "Trigger")
-    assert len(triggers) >= len(FUNCTIONS)
+    assert len(triggers) >= len(functions(name))
     for one in triggers.values():
         ref = one["spec"]["subscriber"]["ref"]
         assert (ref["apiVersion"], ref["kind"], ref["name"]) in there, named(one)

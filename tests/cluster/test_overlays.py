@@ -42,6 +42,11 @@ def test_minimal_needs_neither_katib_nor_the_prometheus_operator() -> None:
     objects = overlay("minimal")
     assert mentions(objects, "katib") == {"Namespace homeostat", "NetworkPolicy mlflow"}
     assert not mentions(objects, "kubeflow.org/v1beta1")
+    assert "finish-tuning" not in of(objects, "Trigger")
+    groups = {
+        group for rule in of(objects, "Role")["plan-retraining"]["rules"] for group in rule["apiGroups"]
+    }
+    assert "kubeflow.org" not in groups
     assert not mentions(objects, "monitoring.coreos.com")
     assert [one["kind"] for one in of(objects, "ApiServerSource")["resources"]["spec"]["resources"]] == [
         "InferenceService"
@@ -187,6 +192,7 @@ def test_nothing_is_reachable_nor_reaches_out_by_default() -> None:
         ("detect-drift", {"services", "kubernetes", "objects"}),
         ("plan-retraining", {"services", "kubernetes", "pipelines"}),
         ("judge-candidate", {"services", "kubernetes"}),
+        ("finish-tuning", {"services", "kubernetes"}),
         ("roll-out", {"services", "kubernetes", "figures"}),
         ("score-stream", {"services", "kubernetes", "scores"}),
         ("gateway", {"services", "kubernetes", "objects"}),

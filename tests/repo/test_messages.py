@@ -38,7 +38,12 @@ def test_messages_are_frozen_and_written_by_name(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", EVENTS)
 def test_types_are_ours_or_a_known_sources(kind: Any) -> None:
-    known = ("org.kubeflow.serving.inference.", "dev.knative.sources.", "dev.knative.kafka.")
+    known = (
+        "org.kubeflow.serving.inference.",
+        "dev.knative.sources.",
+        "dev.knative.kafka.",
+        "dev.knative.apiserver.",
+    )
     assert kind.type.startswith(("dev.homeostat.", *known))
 
 

@@ -8,12 +8,13 @@ import pytest
 
 import homeostat.eventing
 from homeostat.eventing.broker.manifests import Trigger, read
-from homeostat.eventing.messages import EVENTS
+from homeostat.eventing.messages import EVENTS, ExperimentAdded, ExperimentChanged
 from homeostat.functions import FUNCTIONS, observes, wakes_on
 from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detect_drift import DriftFacts
 from homeostat.functions.detector import Batch
 from homeostat.functions.score_stream import StreamFacts
+from homeostat.functions.work import WorkFacts
 
 FOLDER = Path(homeostat.eventing.__file__).parent
 TRIGGERS: tuple[Trigger, ...] = tuple(read([FOLDER / "broker.yaml", FOLDER / "triggers.yaml"]).triggers)
@@ -44,12 +45,22 @@ def test_what_a_decision_needs_measured_is_read_from_its_annotation() -> None:
     assert needed == {
         "receive-data": Batch,
         "detect-drift": DriftFacts,
-        "plan-retraining": None,
+        "plan-retraining": WorkFacts,
+        "finish-tuning": None,
         "judge-candidate": None,
         "roll-out": CanaryFacts,
         "score-stream": StreamFacts,
     }
 
 
+@pytest.mark.parametrize("kind", [ExperimentAdded.type, ExperimentChanged.type])
+def test_what_an_api_server_says_of_other_kinds_wakes_nobody(kind: str) -> None:
+    for thing in ({"kind": "InferenceService"}, {"kind": ""}, {}):
+        seen = {name: value for name, value in attributes(kind).items() if name != "kind"} | thing
+        assert not any(one.filter(seen) for one in TRIGGERS)
+
+
 def attributes(kind: str) -> dict[str, str]:
-    return {"id": "1", "source": "/test", "specversion": "1.0", "type": kind, "subject": "pump"}
+    """As its source sends it: an ApiServerSource says of which kind the object is."""
+    found = {"id": "1", "source": "/test", "specversion": "1.0", "type": kind, "subject": "pump"}
+    return {**found, "kind": "Experiment"} if kind.startswith("dev.knative.apiserver.") else found

@@ -44,6 +44,8 @@ from .work import watch
 log = logging.getLogger(__name__)
 
 FINISH_SECONDS = 60.0
+PREDICTOR = "predictor"
+"""Who the pods of models are (infra/base/serving/account.yaml)."""
 PIPELINE = Path(pipelines.__file__).parent / "compiled" / "training.yaml"
 
 
@@ -71,7 +73,7 @@ def function_host(
     """What the function has to work with; `registry` takes what its eyes count."""
     objects = Objects(http, settings.namespace)
     detectors = DetectorObjects(objects, function)
-    options = Options(settings.serving_mode, settings.sink)
+    options = Options(settings.serving_mode, settings.sink, PREDICTOR)
     runs = _runs(settings, objects, detectors)
     trials = Trials(namespace=settings.namespace)
     experiments = Experiments(objects, detectors.owner, trials) if settings.katib else None

@@ -4,17 +4,17 @@
 
 The status is claimed before any command runs, so a race that is lost has done nothing and decides again. A
 crash at any point means redelivery; what was decided is found again and finished, never decided twice. All
-commands are idempotent by name, all events by id.
+commands are idempotent by name, all events by id. What hinders the work is stated on the Detector and told in
+an event, once; so is that it is over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from homeostat import functions
 from homeostat.eventing import codec
@@ -23,16 +23,19 @@ from homeostat.eventing.messages import (
     COMMANDS,
     EVENTS,
     CanaryTick,
-    Command,
     Event,
     ExperimentAdded,
     ExperimentChanged,
 )
 from homeostat.eventing.wire import WireEvent
 from homeostat.functions.detector import Cause, Detector, Message, Remember, Status
-from homeostat.functions.spec import Spec
 
+from . import telling, trouble
+from .host import Detectors, Emit, Execute, Host, Observe
 from .outcome import Claim, Outcome
+from .trouble import Trouble
+
+Found = TypeVar("Found")
 
 log = logging.getLogger(__name__)
 
@@ -42,32 +45,29 @@ OBSERVED = (CanaryTick, ExperimentAdded, ExperimentChanged)
 ATTEMPTS = 20
 """So often a lost race is decided again before the event goes back to its sender."""
 
-Emit = Callable[[Sequence[WireEvent]], Awaitable[None]]
-Execute = Callable[[Any, Detector], Awaitable[None]]
-Observe = Callable[[Any, codec.Context, Detector], Awaitable[Any]]
 
+@dataclass(frozen=True, slots=True)
+class _Waking:
+    """An event that woke a function."""
 
-class Detectors(Protocol):
-    """Where detectors live: SQLite on one machine, the custom resource on a cluster."""
+    function: str
+    event: WireEvent
+    message: Event
+    context: codec.Context
 
-    def names(self) -> list[str]: ...
-    def apply(self, name: str, spec: Spec) -> str: ...
-    def snapshot(self, name: str, now: datetime, cause: Cause) -> tuple[Detector, int] | None: ...
-    def claimed(self, name: str, key: str) -> Claim | None: ...
-    def commit(self, name: str, version: int, status: Status, key: str, outcome: Outcome) -> bool: ...
-    def carried_out(self, name: str, key: str) -> None: ...
-    def unfinished(self) -> list[tuple[str, str, Outcome]]: ...
+    @property
+    def key(self) -> str:
+        return " ".join((*self.event.key, self.function))
 
-
-@dataclass(frozen=True)
-class Host:
-    """What a home gives its functions: storage, a way to post, hands and eyes."""
-
-    detectors: Detectors
-    emit: Emit
-    executors: Mapping[type[Command], Execute] = field(default_factory=dict)
-    observers: Mapping[type[Any], Observe] = field(default_factory=dict)
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    @property
+    def cause(self) -> Cause:
+        where = self.context
+        return Cause(
+            id=where.id,
+            correlationid=where.correlationid,
+            hops=where.hops,
+            traceparent=where.traceparent,
+        )
 
 
 async def handle(function: str, event: WireEvent, host: Host) -> None:
@@ -77,44 +77,73 @@ async def handle(function: str, event: WireEvent, host: Host) -> None:
     if not isinstance(message, functions.wakes_on(decide)):
         types = ", ".join(kind.type for kind in functions.wakes_on(decide))
         raise Reject(Fault("type", shown(context.type), f"{function} wakes on {types}"))
-    key = " ".join((*event.key, function))
-    names = _spoken_of(message, context, host)
-    each = [_handle_for(function, name, key, message, context, host) for name in names]
+    waking = _Waking(function, event, message, context)
+    names = await _spoken_of(message, context, host)
     # Every detector gets its turn, whatever goes wrong with another one.
-    ends = await asyncio.gather(*each, return_exceptions=True)
+    ends = await asyncio.gather(*(_handle_for(name, waking, host) for name in names), return_exceptions=True)
     failures = [end for end in ends if isinstance(end, BaseException)]
     # Sent again, the event is looked at once more by those that failed: never dead-lettered for one refusal.
     for failure in sorted(failures, key=lambda one: isinstance(one, Reject)):
         raise failure
 
 
-def _spoken_of(message: Event, context: codec.Context, host: Host) -> list[str]:
+async def _spoken_of(message: Event, context: codec.Context, host: Host) -> list[str]:
     """The detectors that an event speaks of: its subject, or all when it only says that time passed."""
     if context.subject is not None:
         return [context.subject]
     if isinstance(message, CanaryTick):
-        return host.detectors.names()
+        names = await _asked(host, None, host.detectors.names)
+        host.missed.listed(names)
+        return names
     if isinstance(message, OBSERVED):
         return []  # somebody else's object
     raise Reject(Fault("subject", "missing", "name the detector in the event's subject"))
 
 
-async def _handle_for(
-    function: str, name: str, key: str, message: Event, context: codec.Context, host: Host
-) -> None:
-    claimed = await asyncio.to_thread(host.detectors.claimed, name, key)
+async def _handle_for(name: str, waking: _Waking, host: Host) -> None:
+    claimed = await _asked(host, name, host.detectors.claimed, name, waking.key)
     if claimed is None:
-        claimed = await _claim(function, name, key, message, context, host)
+        claimed = await _claim(name, waking, host)
     if claimed.outcome is not None:
-        await _finish(name, key, claimed.outcome, host)
+        await _finish(name, waking.key, claimed.outcome, host)
+
+
+async def _asked(host: Host, name: str | None, call: Callable[..., Found], *arguments: Any) -> Found:
+    """What the Detectors answer, asked beside the event loop. Until they do, what is in the way is noted."""
+    try:
+        return await asyncio.to_thread(call, *arguments)
+    except Exception as error:
+        host.missed.note(name, error, host.clock())
+        raise
 
 
 async def _finish(name: str, key: str, outcome: Outcome, host: Host) -> None:
-    for command in outcome.commands:
-        await host.executors[type(command)](command, outcome.detector)
-    if outcome.events:
-        await host.emit(outcome.events)
-    await asyncio.to_thread(host.detectors.carried_out, name, key)
+    missed = outcome.missed or host.missed.of(name)
+    was = [one for one in (outcome.trouble, missed) if one and one.kind != trouble.WAITING]
+    over = [telling.resumed(outcome, one, host.clock()) for one in was]
+    try:
+        for command in outcome.commands:
+            await host.executors[type(command)](command, outcome.detector)
+        if outcome.events or over:
+            await host.emit([*outcome.events, *over])
+    except Exception as error:
+        await _state(trouble.of(error, host.clock()), name, key, outcome, host)
+        raise
+    last = await _asked(host, name, host.detectors.carried_out, name, key, host.clock(), missed, over)
+    host.missed.told(name)
+    if last and last.kind != trouble.WAITING and not outcome.trouble:  # a twin of ours was hindered meanwhile
+        await host.emit([telling.resumed(outcome, last, host.clock())])
+
+
+async def _state(found: Trouble, name: str, key: str, outcome: Outcome, host: Host) -> None:
+    """State what hinders. What fails in doing so must not hide it from the event's sender."""
+    said = telling.hindered(outcome, found, host.clock())
+    try:
+        first = await _asked(host, name, host.detectors.hindered, name, key, found, said)
+        if first and found.kind != trouble.WAITING:
+            await host.emit([said])
+    except Exception:
+        log.warning("%s: cannot say that this is in the way: %s", name, found.reason, exc_info=True)
 
 
 async def finish_all(host: Host) -> None:
@@ -126,37 +155,38 @@ async def finish_all(host: Host) -> None:
             log.exception("what %s decided on %s cannot be carried out", name, key)
 
 
-async def _claim(
-    function: str, name: str, key: str, message: Event, context: codec.Context, host: Host
-) -> Claim:
+async def _claim(name: str, waking: _Waking, host: Host) -> Claim:
     """Decide, and claim the decision by compare-and-swap, again and again while others are faster."""
-    decide = functions.FUNCTIONS[function]
-    observe = host.observers.get(functions.observes(decide) or type(None))
-    cause = Cause(
-        id=context.id,
-        correlationid=context.correlationid,
-        hops=context.hops,
-        traceparent=context.traceparent,
-    )
+    decide, key = functions.FUNCTIONS[waking.function], waking.key
     for _ in range(ATTEMPTS):
-        found = await asyncio.to_thread(host.detectors.snapshot, name, host.clock(), cause)
+        found = await _asked(host, name, host.detectors.snapshot, name, host.clock(), waking.cause)
         if found is None:
-            known = ", ".join(host.detectors.names()) or "none yet"
+            known = ", ".join(await asyncio.to_thread(host.detectors.names)) or "none yet"
             mend = f"apply a Detector of that name first (known: {known})"
             raise Reject(Fault("subject", shown(name), mend))
         detector, version = found
-        facts = [] if observe is None else [await observe(message, context, detector)]
-        messages = list(decide(message, detector, *facts))
+        messages = list(decide(waking.message, detector, *await _facts(waking, detector, host)))
         status = _status(messages, detector)
-        outcome = _outcome(function, messages, status, message, detector)
+        outcome = replace(_outcome(waking, messages, status, detector), missed=host.missed.of(name))
         if outcome.is_empty and status == detector.status:
             return Claim(None)
-        if await asyncio.to_thread(host.detectors.commit, name, version, status, key, outcome):
+        if await _asked(host, name, host.detectors.commit, name, version, status, key, outcome):
+            host.missed.told(name)
             return Claim(None if outcome.is_empty else outcome)
-        twin = await asyncio.to_thread(host.detectors.claimed, name, key)
+        twin = await _asked(host, name, host.detectors.claimed, name, key)
         if twin is not None:
             return twin
     raise Retry(f"{name} is being changed by many at once", after=1)
+
+
+async def _facts(waking: _Waking, detector: Detector, host: Host) -> list[Any]:
+    """What the decision needs measured."""
+    observe = host.observers.get(functions.observes(functions.FUNCTIONS[waking.function]) or type(None))
+    try:
+        return [] if observe is None else [await observe(waking.message, waking.context, detector)]
+    except Retry as error:
+        host.missed.note(detector.name, error, host.clock())
+        raise
 
 
 def _status(messages: Sequence[Message], detector: Detector) -> Status:
@@ -164,25 +194,34 @@ def _status(messages: Sequence[Message], detector: Detector) -> Status:
     return remembered[-1] if remembered else detector.status
 
 
-def _outcome(
-    function: str, messages: Sequence[Message], status: Status, woke: Event, detector: Detector
-) -> Outcome:
-    facts = [one for one in messages if isinstance(one, EVENTS)]
-    begun = detector.status.under_way if isinstance(woke, OBSERVED) else None
-    cause = begun or detector.cause
+def _outcome(waking: _Waking, messages: Sequence[Message], status: Status, detector: Detector) -> Outcome:
+    cause = _cause(status, waking.message, detector)
     events = [
         codec.announce(
             fact,
-            id=codec.identity(detector.cause.id, function, detector.name, place),
-            source=f"/homeostat/functions/{function}",
+            id=codec.identity(detector.cause.id, waking.function, detector.name, place),
+            source=f"/homeostat/functions/{waking.function}",
             subject=detector.name,
             cause=cause,
             now=detector.now,
         )
-        for place, fact in enumerate(facts)
+        for place, fact in enumerate(one for one in messages if isinstance(one, EVENTS))
     ]
     return Outcome(
         detector=detector.model_copy(update={"status": status}),
         commands=[one for one in messages if isinstance(one, COMMANDS)],
         events=events,
+        function=waking.function,
+        cause=cause,
+        woke=waking.event,
     )
+
+
+def _cause(status: Status, woke: Event, detector: Detector) -> Cause:
+    """What is only observed caused nothing: what happens on it goes back to the event that began what is in
+    flight, or that what starts now answers."""
+    begun = detector.status.under_way or status.under_way
+    return begun if begun and isinstance(woke, OBSERVED) else detector.cause
+
+
+__all__ = ["ATTEMPTS", "Detectors", "Emit", "Execute", "Host", "Observe", "finish_all", "handle"]

@@ -23,6 +23,7 @@ import orjson
 from homeostat.eventing.errors import Retry
 
 from ..outcome import Claim, Outcome
+from ..trouble import Trouble
 
 FIELD = "claims"
 """The status's field."""
@@ -100,6 +101,28 @@ class Claims:
             raise Retry(f"{OPEN} decisions are not carried out yet ({waiting}): their log says why", after=10)
         return replace(self, open=[*self.open, Open(mark, key.rpartition(" ")[2], _packed(outcome))])
 
+    def hindered(self, key: str, trouble: Trouble) -> Claims:
+        """With what is in the way of an open decision."""
+        mark = mark_of(key)
+        return replace(
+            self,
+            open=[
+                replace(one, outcome=_packed(replace(_unpacked(one.outcome), trouble=trouble)))
+                if one.mark == mark
+                else one
+                for one in self.open
+            ],
+        )
+
+    def troubles(self) -> list[tuple[str, Trouble]]:
+        """What is in the way of open decisions, each with the function whose it is, oldest first."""
+        found = [(one.function, _unpacked(one.outcome).trouble) for one in self.open]
+        return [(function, trouble) for function, trouble in found if trouble]
+
+    def trouble_of(self, key: str) -> Trouble | None:
+        claim = self.find(key)
+        return claim.outcome.trouble if claim and claim.outcome else None
+
     def carried_out(self, key: str) -> Claims:
         mark = mark_of(key)
         if not any(one.mark == mark for one in self.open):
@@ -128,8 +151,7 @@ def _packed(outcome: Outcome) -> str:
     """Without the batches, the bulk of a status, which no command's executor asks for."""
     detector = outcome.detector
     light = detector.model_copy(update={"status": detector.status.model_copy(update={"batches": ()})})
-    document = Outcome(light, outcome.commands, outcome.events).dump()
-    return base64.b64encode(zlib.compress(orjson.dumps(document))).decode()
+    return base64.b64encode(zlib.compress(orjson.dumps(replace(outcome, detector=light).dump()))).decode()
 
 
 def _unpacked(text: str) -> Outcome:

@@ -22,6 +22,7 @@ from homeostat.functions.spec import Spec
 from homeostat.models import ALGORITHMS, FAMILIES
 
 from ..manifest import API_VERSION
+from . import history
 from .claims import FIELD, SCHEMA
 from .structural import DURATION, structural
 
@@ -60,6 +61,7 @@ PHASES = ("Waiting", "Tuning", "Training", "Judging", "Canary", "Serving")
 
 ALSO: Mapping[str, Mapping[str, Any]] = {
     FIELD: SCHEMA,
+    history.FIELD: history.SCHEMA,
     "phase": {
         "type": "string",
         "enum": list(PHASES),

@@ -6,7 +6,8 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,10 +16,13 @@ from pydantic import ValidationError
 
 from homeostat.eventing.codec import faults
 from homeostat.eventing.errors import Reject, Retry
+from homeostat.eventing.wire import WireEvent
 from homeostat.functions.detector import Cause, Detector, Status
 from homeostat.functions.spec import Spec
 
 from ..outcome import Claim, Outcome
+from ..trouble import Trouble
+from . import history
 from . import status as stored
 from .claims import FIELD, Claims
 from .client import DETECTORS, Document, Objects
@@ -96,17 +100,46 @@ class DetectorObjects:
             name, document, stored.written(status, document, outcome), claims.adding(key, outcome)
         )
 
-    def carried_out(self, name: str, key: str) -> None:
+    def carried_out(
+        self,
+        name: str,
+        key: str,
+        now: datetime,
+        missed: Trouble | None = None,
+        told: Sequence[WireEvent] = (),
+    ) -> Trouble | None:
         """Forget the outcome, keep the mark. A Detector that was deleted meanwhile has neither."""
         for _ in range(ATTEMPTS):
             document = self._look(name)
             if document is None:
-                return
-            old = document.get("status") or {}
-            claims = Claims.read(old)
-            done = claims.carried_out(key)
-            if done is claims or self._store(name, document, old, done):
-                return
+                return None
+            status = document.get("status") or {}
+            claims = Claims.read(status)
+            over, done = claims.trouble_of(key), claims.carried_out(key)
+            if done is claims and not missed:
+                return None
+            if over or missed:
+                status = stored.told(document, done.troubles(), now, told, over, missed)
+            if self._store(name, document, status, done):
+                return over
+        raise _contended(name)
+
+    def hindered(self, name: str, key: str, trouble: Trouble, telling: WireEvent) -> bool:
+        """State it as a condition, and keep it beside the outcome. False when it is stated already, or when a
+        twin of ours was not hindered; and of a Detector that was deleted meanwhile, or made anew."""
+        for _ in range(ATTEMPTS):
+            document = self._look(name)
+            claims = Claims.read(document.get("status") or {} if document else {})
+            claim = claims.find(key)
+            if document is None or claim is None or claim.outcome is None:
+                return False
+            before = claim.outcome.trouble
+            if before and before.kind == trouble.kind:
+                return False
+            marked = claims.hindered(key, replace(trouble, since=before.since) if before else trouble)
+            status = stored.told(document, marked.troubles(), trouble.since, [telling])
+            if self._store(name, document, status, marked):
+                return True
         raise _contended(name)
 
     def unfinished(self) -> list[tuple[str, str, Outcome]]:
@@ -139,8 +172,8 @@ class DetectorObjects:
         return document
 
     def _store(self, name: str, document: Document, status: Mapping[str, Any], claims: Claims) -> bool:
-        for kept in (claims, claims.shorter()):
-            whole = {**document, "status": {**status, FIELD: kept.write()}}
+        for events, marks in _ever_smaller(status, claims):
+            whole = {**document, "status": {**status, history.FIELD: events, FIELD: marks.write()}}
             size = len(orjson.dumps(whole))
             if size <= BYTES:
                 break
@@ -153,6 +186,17 @@ class DetectorObjects:
         except Conflict:
             return False
         return True
+
+
+def _ever_smaller(
+    status: Mapping[str, Any], claims: Claims
+) -> Iterator[tuple[list[Mapping[str, Any]], Claims]]:
+    """History and marks for a Detector that hardly fits: what people read goes before what work rests on."""
+    events = list(status.get(history.FIELD) or ())
+    yield events, claims
+    yield history.shortened(events, status, history.KEPT // 4), claims
+    yield [], claims
+    yield [], claims.shorter()
 
 
 def _version(document: Document) -> int:

@@ -1,16 +1,19 @@
 """A Detector's status as the custom resource holds it: what decisions see, and beside it what only people and
-Kubernetes read (phase, last drift, conditions, the observed generation)."""
+Kubernetes read (phase, last drift, conditions, history, the observed generation)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from homeostat.eventing.messages import DriftDetected
+from homeostat.eventing.wire import WireEvent
 from homeostat.functions.detector import Status
 
 from ..outcome import Outcome
+from ..trouble import Trouble, rfc3339
+from . import conditions, history
 
 
 def read(document: Mapping[str, Any]) -> Status:
@@ -23,40 +26,43 @@ def written(status: Status, document: Mapping[str, Any], outcome: Outcome) -> di
     """The status to store over the one that the document has."""
     old, now = document.get("status") or {}, outcome.detector.now
     drifted = any(one.attributes["type"] == DriftDetected.type for one in outcome.events)
-    return {
+    new = {
         **old,
         **status.model_dump(mode="json"),
         "phase": status.phase,
-        "last_drift": _time(now) if drifted else old.get("last_drift"),
-        "observedGeneration": document["metadata"].get("generation", 0),
-        "conditions": _with(_ready(status, document, now), old.get("conditions", ())),
+        "last_drift": rfc3339(now) if drifted else old.get("last_drift"),
+        "observedGeneration": _generation(document),
     }
-
-
-def _ready(status: Status, document: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """`Ready` while a model serves, whatever else goes on."""
+    said = conditions.said(old, new, outcome)
     return {
-        "type": "Ready",
-        "status": "True" if status.serving else "False",
-        "reason": status.phase,
-        "message": status.message[:32768],
-        "lastTransitionTime": _time(now),
-        "observedGeneration": document["metadata"].get("generation", 0),
+        **new,
+        "conditions": conditions.updated(old.get("conditions", ()), said, now, _generation(document)),
+        history.FIELD: history.added(new, history.of(outcome), now),
     }
 
 
-def _with(condition: dict[str, Any], others: Any) -> list[dict[str, Any]]:
-    """The condition among the others, in its old one's place; its time is that of the last change of
-    status."""
-    found = [dict(one) for one in others]
-    for place, one in enumerate(found):
-        if one["type"] == condition["type"]:
-            if one["status"] == condition["status"]:
-                condition["lastTransitionTime"] = one["lastTransitionTime"]
-            found[place] = condition
-            return found
-    return [*found, condition]
+def told(
+    document: Mapping[str, Any],
+    left: Sequence[tuple[str, Trouble]],
+    now: datetime,
+    events: Sequence[WireEvent] = (),
+    over: Trouble | None = None,
+    missed: Trouble | None = None,
+) -> dict[str, Any]:
+    """The status with what is said of trouble: `left` are the decisions that are hindered still; one is not
+    any more (`over`), nor are we kept from the Detector (`missed`)."""
+    old = document.get("status") or {}
+    said = [conditions.recovered("Reachable", missed, now)] if missed else []
+    if hindered := conditions.carried_out(left):
+        said.append(hindered)
+    elif over:
+        said.append(conditions.recovered("CarriedOut", over, now))
+    return {
+        **old,
+        "conditions": conditions.updated(old.get("conditions", ()), said, now, _generation(document)),
+        history.FIELD: history.added(old, events, now),
+    }
 
 
-def _time(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+def _generation(document: Mapping[str, Any]) -> int:
+    return int(document["metadata"].get("generation", 0))

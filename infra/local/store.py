@@ -10,17 +10,21 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from homeostat.eventing.wire import WireEvent
 from homeostat.functions.detector import Cause, Detector, Status
 from homeostat.functions.spec import Spec
 
 from ..outcome import Claim, Outcome
+from ..trouble import Trouble
 
 BUSY_SECONDS = 30
 
@@ -34,6 +38,12 @@ CREATE TABLE IF NOT EXISTS outcomes (
 ) WITHOUT ROWID;
 -- An event is redelivered for hours at most; a week of claims tells every late twin.
 DELETE FROM outcomes WHERE outcome IS NULL AND claimed < unixepoch() - 7 * 86400;
+"""
+
+_HINDERED = """
+SELECT detector, json_extract(CAST(outcome AS TEXT), '$.function'),
+  json_extract(CAST(outcome AS TEXT), '$.trouble') AS trouble
+FROM outcomes WHERE outcome IS NOT NULL AND trouble IS NOT NULL ORDER BY claimed
 """
 
 
@@ -130,9 +140,8 @@ class Store:
         """Store status and outcome if nobody was faster. False: somebody was; look and decide again."""
         rows = (status.model_dump_json(), name, version)
         document = None if outcome.is_empty else orjson.dumps(outcome.dump())
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+        try:
+            with self._lock, self._transaction():
                 changed = self._db.execute(
                     "UPDATE detectors SET status = ?, version = version + 1 WHERE name = ? AND version = ?",
                     rows,
@@ -141,19 +150,53 @@ class Store:
                     self._db.execute(
                         "INSERT INTO outcomes VALUES (?, ?, ?, unixepoch())", (name, key, document)
                     )
-                self._db.execute("COMMIT")
-            except sqlite3.IntegrityError:
-                # The same event was decided by a twin in the meantime: its outcome stands.
-                self._db.execute("ROLLBACK")
-                return False
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
+        except sqlite3.IntegrityError:
+            # The same event was decided by a twin in the meantime: its outcome stands.
+            return False
         return bool(changed)
 
-    def carried_out(self, name: str, key: str) -> None:
-        with self._lock:
+    def carried_out(
+        self,
+        name: str,
+        key: str,
+        now: datetime,
+        missed: Trouble | None = None,
+        told: Sequence[WireEvent] = (),
+    ) -> Trouble | None:
+        """Forget the outcome, keep that there was one. What had hindered it until now."""
+        with self._lock, self._transaction():
+            outcome = self._open(name, key)
             self._db.execute("UPDATE outcomes SET outcome = NULL WHERE detector = ? AND key = ?", (name, key))
+        return outcome.trouble if outcome else None
+
+    def hindered(self, name: str, key: str, trouble: Trouble, telling: WireEvent) -> bool:
+        """Keep with the outcome what hinders it, since when. False: known, or nothing is left to do."""
+        with self._lock, self._transaction():
+            outcome = self._open(name, key)
+            before = outcome.trouble if outcome else None
+            if outcome is None or (before and before.kind == trouble.kind):
+                return False
+            found = replace(trouble, since=before.since) if before else trouble
+            document = orjson.dumps(replace(outcome, trouble=found).dump())
+            self._db.execute(
+                "UPDATE outcomes SET outcome = ? WHERE detector = ? AND key = ?", (document, name, key)
+            )
+        return True
+
+    def _open(self, name: str, key: str) -> Outcome | None:
+        query = "SELECT outcome FROM outcomes WHERE detector = ? AND key = ? AND outcome IS NOT NULL"
+        row = self._db.execute(query, (name, key)).fetchone()
+        return Outcome.load(orjson.loads(row[0])) if row else None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
     def unfinished(self) -> list[tuple[str, str, Outcome]]:
         """Detector, key and outcome of everything that was claimed and not carried out, oldest first."""
@@ -163,16 +206,21 @@ class Store:
         return [(name, key, Outcome.load(orjson.loads(document))) for name, key, document in rows]
 
     def documents(self) -> list[Mapping[str, Any]]:
-        """Every detector as a manifest with its status, for people and programs."""
+        """Every detector as a manifest with its status, for people and programs. `hindered` is there while
+        something that was decided cannot be carried out."""
         with self._lock:
             rows = self._db.execute("SELECT name, spec, status FROM detectors ORDER BY name").fetchall()
+            open_ones = self._db.execute(_HINDERED).fetchall()
+        hindered: dict[str, list[dict[str, Any]]] = {}
+        for name, function, trouble in open_ones:
+            hindered.setdefault(name, []).append({"function": function, **orjson.loads(trouble)})
         return [
             {
                 "apiVersion": "homeostat.dev/v1alpha1",
                 "kind": "Detector",
                 "metadata": {"name": name},
                 "spec": orjson.loads(spec),
-                "status": orjson.loads(status),
+                "status": orjson.loads(status) | ({"hindered": hindered[name]} if name in hindered else {}),
             }
             for name, spec, status in rows
         ]

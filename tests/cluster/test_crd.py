@@ -211,7 +211,7 @@ def test_a_status_as_it_is_written_passes_the_schema(found: dict[str, Any]) -> N
 
 def test_a_full_status_passes_the_schema() -> None:
     status = detector(run=run(), canary=canary(), serving=canary().revision).status
-    written = {
+    written: dict[str, Any] = {
         **json.loads(status.model_dump_json()),
         "phase": status.phase,
         "last_drift": datetime(2026, 3, 1, tzinfo=UTC).isoformat(),
@@ -225,8 +225,13 @@ def test_a_full_status_passes_the_schema() -> None:
                 "lastTransitionTime": "2026-03-01T00:00:00Z",
             }
         ],
+        "history": [{"id": "1", "type": "t", "source": "/s", "data": "{}"}],
     }
     assert not refused({**of_spec(MINIMAL), "status": written})
+    long = [{"id": "1" * 300, "type": "t", "source": "/s"}]
+    assert refused({**of_spec(MINIMAL), "status": {**written, "history": long}}) == ["status.history.0.id"]
+    many = written["history"] * 101
+    assert refused({**of_spec(MINIMAL), "status": {**written, "history": many}}) == ["status.history"]
     assert refused({**of_spec(MINIMAL), "status": {**written, "phases": 1}}) == ["status"]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from homeostat.eventing import codec
@@ -16,7 +18,7 @@ from homeostat.eventing.wire import WireEvent
 from homeostat.functions.detector import Batch, Cause, Detector, Revision, Status
 from homeostat.functions.spec import Spec
 from homeostat.infra.cluster import claims
-from homeostat.infra.cluster.detectors import DetectorObjects
+from homeostat.infra.cluster.detectors import BYTES, DetectorObjects
 from homeostat.infra.outcome import Claim, Outcome
 from homeostat.infra.shell import Host, handle
 from tests.cluster.answers import Refused
@@ -142,7 +144,7 @@ def test_a_detector_that_is_not_there_is_none_and_one_that_is_not_ours_is_refuse
     detectors = of(server)
     assert detectors.snapshot("nobody", NOW, CAUSE) is None
     assert detectors.claimed("nobody", "k roll-out") is None
-    detectors.carried_out("nobody", "k roll-out")
+    detectors.carried_out("nobody", "k roll-out", NOW)
     wrong = detector("pump")
     # Valid by schema: only a CEL rule and the model say more.
     wrong["spec"]["features"] = {"baseline": 1}
@@ -158,11 +160,11 @@ def test_an_outcome_stays_until_it_is_carried_out_and_its_mark_after(server: Api
     assert detectors.commit("pump", version, found.status, "a b roll-out", outcome(found, PROMOTE))
     ((name, key, open_one),) = detectors.unfinished()
     assert (name, open_one.commands) == ("pump", [PROMOTE])
-    detectors.carried_out(name, key)
+    detectors.carried_out(name, key, NOW)
     assert detectors.unfinished() == []
     assert detectors.claimed("pump", "a b roll-out") == Claim(None)
     before = len(server.calls)
-    detectors.carried_out(name, key)
+    detectors.carried_out(name, key, NOW)
     assert [one.verb for one in server.calls[before:]] == ["get"], "twice is once"
 
 
@@ -200,6 +202,21 @@ def test_an_object_that_etcd_would_refuse_is_never_sent(server: ApiServer) -> No
     with pytest.raises(Retry, match="bytes"):
         detectors.commit("pump", version, Status(message="x" * 1_100_000), "1 roll-out", outcome(found))
     assert "status" not in (server.get("Detector", "pump") or {})
+
+
+def test_of_a_detector_that_hardly_fits_history_goes_before_marks(server: ApiServer) -> None:
+    detectors = of(server)
+    for number in range(40):
+        found, version = seen(detectors)
+        led_to = replace(outcome(found), woke=wire(TrainingRequested(), f"e{number}"))
+        assert detectors.commit("pump", version, Status(), f"{number} roll-out", led_to)
+    assert len(stored(server)["history"]) == 40
+    found, version = seen(detectors)
+    size = len(orjson.dumps(server.get("Detector", "pump")))
+    too_much = Status(message="x" * (BYTES - size + 1000))
+    assert detectors.commit("pump", version, too_much, "40 roll-out", outcome(found))
+    assert len(stored(server)["history"]) < 40
+    assert len(stored(server)["claims"]["recent"]) == 41
 
 
 # --- rights and troubles ---------------------------------------------------------------------------------

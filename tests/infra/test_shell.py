@@ -27,6 +27,8 @@ from homeostat.eventing.messages import (
     StartTraining,
     TrainingCompleted,
     TrainingRequested,
+    WorkHindered,
+    WorkResumed,
 )
 from homeostat.eventing.wire import WireEvent
 from homeostat.functions.canary import CanaryFacts
@@ -35,6 +37,7 @@ from homeostat.functions.spec import Spec
 from homeostat.infra.local.store import Store
 from homeostat.infra.outcome import Claim, Outcome
 from homeostat.infra.shell import ATTEMPTS, Host, handle
+from homeostat.infra.trouble import Trouble
 from tests.functions.detectors import NOON, SECOND, batch, canary, cause, completed, figures, run, spec
 
 READY = Status(batches=(batch(rows=6000),), new_rows=6000)
@@ -49,8 +52,8 @@ def event(
     return WireEvent(attributes, orjson.dumps(data or {}))
 
 
-class Crash(Exception):
-    """The process ended here."""
+class Crash(BaseException):
+    """The process ended here: nothing that handles errors sees it."""
 
 
 @dataclass
@@ -63,12 +66,15 @@ class Home:
     events: list[WireEvent] = field(default_factory=list)
     facts: CanaryFacts | None = None
     crashes: dict[str, int] = field(default_factory=dict)
+    failures: list[Exception] = field(default_factory=list)
     now: datetime = NOON
 
     @property
     def host(self) -> Host:
         async def execute(command: Any, detector: Detector) -> None:
             self._maybe_crash(f"execute {detector.name}")
+            if self.failures:
+                raise self.failures.pop(0)
             self.commands.append(command)
             self.snapshots.append(detector)
 
@@ -277,8 +283,14 @@ class Contested:
     def claimed(self, name: str, key: str) -> Claim | None:
         return self.store.claimed(name, key)
 
-    def carried_out(self, name: str, key: str) -> None:
-        self.store.carried_out(name, key)
+    def carried_out(self, name: str, key: str, now: datetime, *more: Any) -> Trouble | None:
+        return self.store.carried_out(name, key, now, *more)
+
+    def hindered(self, name: str, key: str, trouble: Trouble, telling: WireEvent) -> bool:
+        return self.store.hindered(name, key, trouble, telling)
+
+    def unfinished(self) -> list[tuple[str, str, Outcome]]:
+        return self.store.unfinished()
 
     def commit(self, name: str, version: int, status: Status, key: str, outcome: Outcome) -> bool:
         if self.times > 0:
@@ -309,6 +321,81 @@ def test_who_loses_every_race_is_asked_to_come_again(home: Home) -> None:
     with pytest.raises(Retry):
         asyncio.run(handle("plan-retraining", REQUESTED, host))
     assert home.commands == []
+
+
+# --- trouble ------------------------------------------------------------------------------------------------
+def told(home: Home) -> list[tuple[str, dict[str, Any]]]:
+    return [(one.attributes["type"], orjson.loads(one.data or b"")) for one in home.events]
+
+
+def test_hindered_work_is_told_once_and_once_when_it_is_resumed(home: Home) -> None:
+    home.put(READY)
+    home.failures = [Retry("no room", kind="NoRoom"), Retry("still no room", kind="NoRoom")]
+    for _ in range(2):
+        with pytest.raises(Retry, match="no room"):
+            home.handle("plan-retraining", REQUESTED)
+    home.now += 60 * SECOND
+    home.handle("plan-retraining", REQUESTED)
+    home.handle("plan-retraining", REQUESTED)
+    (command,) = home.commands
+    assert isinstance(command, StartTraining)
+    common = {
+        "function": "plan-retraining",
+        "commands": [f"StartTraining {command.run}"],
+        "reason": "no room",
+    }
+    assert told(home) == [
+        (WorkHindered.type, common),
+        (WorkResumed.type, {**common, "since": "2026-03-01T12:00:00Z"}),
+    ]
+    for one in home.events:
+        where = (one.attributes["subject"], one.attributes["source"], one.attributes["causationid"])
+        assert where == ("pump", "/homeostat/functions/plan-retraining", "e1")
+
+
+def test_what_hinders_on_a_tick_goes_back_to_what_the_run_answers(home: Home) -> None:
+    two_waiting(home)
+    home.failures = [Retry("no room")]
+    with pytest.raises(Retry):
+        home.handle("plan-retraining", TICK)
+    (hindered,) = home.events
+    assert hindered.attributes["causationid"] == f"want {hindered.attributes['subject']}"
+
+
+@dataclass
+class Away(Contested):
+    """A store that does not answer while `away`."""
+
+    away: bool = True
+
+    def claimed(self, name: str, key: str) -> Claim | None:
+        if self.away:
+            raise OSError("the disk is gone")
+        return self.store.claimed(name, key)
+
+
+def test_a_store_that_was_away_is_told_when_it_answers_again(home: Home) -> None:
+    home.put(READY)
+    store = Away(home.store, times=0)
+    host = replace(home.host, detectors=store)
+    with pytest.raises(OSError, match="disk"):
+        asyncio.run(handle("plan-retraining", REQUESTED, host))
+    store.away = False
+    for _ in range(2):
+        asyncio.run(handle("plan-retraining", REQUESTED, host))
+    ((kind, data),) = told(home)
+    assert (kind, data["reason"]) == (WorkResumed.type, "OSError: the disk is gone")
+
+
+def test_a_refused_event_and_a_lost_race_are_no_trouble_of_the_store(home: Home) -> None:
+    home.put(READY)
+    host = replace(home.host, detectors=Contested(home.store, times=ATTEMPTS))
+    with pytest.raises(Retry):
+        asyncio.run(handle("plan-retraining", REQUESTED, host))
+    with pytest.raises(Reject):
+        asyncio.run(handle("plan-retraining", event(TrainingRequested, "fan"), host))
+    asyncio.run(handle("plan-retraining", REQUESTED, host))
+    assert home.events == []
 
 
 # --- the chain ----------------------------------------------------------------------------------------------

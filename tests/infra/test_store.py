@@ -6,6 +6,8 @@ import multiprocessing
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from homeostat.eventing.wire import WireEvent
 from homeostat.functions.detector import Status
 from homeostat.infra.local.store import Store
 from homeostat.infra.outcome import Claim, Outcome
+from homeostat.infra.trouble import Trouble
 from tests.functions.detectors import NOON, batch, cause, detector, spec
 
 COMMAND = StartTraining(
@@ -102,7 +105,7 @@ def test_an_outcome_is_kept_until_it_is_carried_out(store: Store) -> None:
     store.commit("pump", version(store), Status(), "k", OUTCOME)
     assert store.claimed("pump", "k") == Claim(OUTCOME)
     assert store.claimed("fan", "k") is None
-    store.carried_out("pump", "k")
+    store.carried_out("pump", "k", NOON)
     assert store.claimed("pump", "k") == Claim(None)
 
 
@@ -127,12 +130,46 @@ def test_old_claims_go_but_what_is_still_to_be_done_stays(tmp_path: Path) -> Non
         first.apply("pump", spec())
         for key in ("done", "open"):
             first.commit("pump", version(first), Status(), key, OUTCOME)
-        first.carried_out("pump", "done")
+        first.carried_out("pump", "done", NOON)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE outcomes SET claimed = claimed - 8 * 86400")
     with closing(Store(path)) as second:
         assert second.claimed("pump", "done") is None
         assert second.claimed("pump", "open") == Claim(OUTCOME)
+
+
+TROUBLE = Trouble("Forbidden", "grant it", NOON)
+TELLING = OUTCOME.events[0]
+
+
+def test_what_hinders_is_kept_with_the_outcome_once_by_kind(tmp_path: Path) -> None:
+    path = tmp_path / "detectors.db"
+    later = NOON + timedelta(hours=1)
+    with closing(Store(path)) as first:
+        first.apply("pump", spec())
+        first.commit("pump", version(first), Status(), "k", replace(OUTCOME, function="roll-out"))
+        assert first.documents()[0]["status"].get("hindered") is None
+        assert first.hindered("pump", "k", TROUBLE, TELLING)
+        assert not first.hindered("pump", "k", Trouble("Forbidden", "in other words", later), TELLING)
+    with closing(Store(path)) as second:
+        claimed = second.claimed("pump", "k")
+        assert claimed is not None
+        assert claimed.outcome is not None
+        assert claimed.outcome.trouble == TROUBLE
+        assert claimed.outcome.commands == [COMMAND]
+        stated = {"function": "roll-out", "kind": "Forbidden", "reason": "grant it"}
+        assert second.documents()[0]["status"]["hindered"] == [{**stated, "since": "2026-03-01T12:00:00Z"}]
+        assert second.hindered("pump", "k", Trouble("Timeout", "slow", later), TELLING)
+        assert second.carried_out("pump", "k", later) == Trouble("Timeout", "slow", NOON)
+        assert second.documents()[0]["status"].get("hindered") is None
+        assert not second.hindered("pump", "k", TROUBLE, TELLING), "nothing is left to do"
+        assert second.carried_out("pump", "k", later) is None
+
+
+def test_what_an_earlier_version_stored_is_read(store: Store) -> None:
+    dumped = OUTCOME.dump()
+    older = {name: dumped[name] for name in ("detector", "commands", "events")}
+    assert Outcome.load(older) == OUTCOME
 
 
 def test_documents_are_manifests_with_their_status(store: Store) -> None:

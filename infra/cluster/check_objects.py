@@ -11,7 +11,7 @@ from .check_sources import Source, Unknown
 from .client import Document
 from .kinds import Kind, metadata
 from .kustomized import Object
-from .render import unreleased
+from .render import NAMESPACE, unreleased
 
 READY: Mapping[str, str] = {
     "apiserversources.sources.knative.dev": "Ready",
@@ -42,13 +42,13 @@ def applied(source: Source, objects: Sequence[Object], overlay: str) -> Iterator
         try:
             missing = [name for place, name in wanted if _there(source, kind, place, name) is None]
         except Unknown as unknown:
-            yield Finding(f"{kind.kind} of ours", False, f"{unknown.what}: {unknown.found}", unknown.mend)
+            yield Finding(f"our {kind.resource}", False, f"{unknown.what}: {unknown.found}", unknown.mend)
             continue
         found = f"{len(wanted) - len(missing)} of {len(wanted)}"
         if missing:
-            yield Finding(f"{kind.kind} of ours", False, f"{found}; missing {', '.join(missing)}", mend)
+            yield Finding(f"our {kind.resource}", False, f"{found}; missing {', '.join(missing)}", mend)
         else:
-            yield Finding(f"{kind.kind} of ours", True, f"{found} are there")
+            yield Finding(f"our {kind.resource}", True, f"{found} are there")
 
 
 def ready(source: Source, objects: Sequence[Object]) -> Iterator[Finding]:
@@ -87,9 +87,9 @@ def secrets(source: Source, objects: Sequence[Object]) -> Iterator[Finding]:
     named: dict[tuple[str, str], list[tuple[str, bool]]] = {}
     for one in objects:
         for name, optional in _named_secrets(one):
-            named.setdefault((one["metadata"].get("namespace", ""), name), []).append(
-                (one["metadata"]["name"], optional)
-            )
+            # Pods of a runtime that is the cluster's run in our namespace.
+            place = one["metadata"].get("namespace", NAMESPACE)
+            named.setdefault((place, name), []).append((one["metadata"]["name"], optional))
     for (place, name), users in named.items():
         by = ", ".join(dict.fromkeys(user for user, _ in users))
         if source.has_secret(place, name):

@@ -41,16 +41,18 @@ def given(objects: Sequence[Object]) -> dict[tuple[str, str], list[Right]]:
 
 def accounts(source: Source, objects: Sequence[Object]) -> Iterator[Finding]:
     """One finding for each account."""
-    for (namespace, name), rights in given(objects).items():
+    wanted, asked = given(objects), True
+    for (namespace, name), rights in wanted.items():
         user = f"system:serviceaccount:{namespace}:{name}"
-        how = ""
-        try:
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                answers = list(pool.map(lambda right, who=user: source.may(right, who), rights))
-        except Unknown as unknown:
-            how = f"reckoned from Roles and bindings: {unknown.what}: {unknown.found}"
-            answers = list(_reckoned(source, namespace, name, rights))
-        yield _judged(name, rights, answers, how)
+        if asked:
+            try:
+                yield _judged(name, rights, _answers(source, user, rights))
+                continue
+            except Unknown as unknown:
+                asked = False
+                advice = f"{unknown.what}: {unknown.found}"
+                yield Finding("rights of functions", True, "reckoned from Roles and bindings", advice=advice)
+        yield _judged(name, rights, _reckoned(source, namespace, name, rights))
 
 
 def yours(source: Source, namespace: str) -> Iterator[Finding]:
@@ -63,15 +65,20 @@ def yours(source: Source, namespace: str) -> Iterator[Finding]:
             yield Finding(f"you may not {right}", True, "no", advice=f"`{use}` needs it; ask for it")
 
 
-def _judged(name: str, rights: list[Right], answers: list[bool], how: str) -> Finding:
+def _answers(source: Source, user: str, rights: list[Right]) -> list[bool]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda right: source.may(right, user), rights))
+
+
+def _judged(name: str, rights: list[Right], answers: list[bool]) -> Finding:
     lacking = [str(right) for right, yes in zip(rights, answers, strict=True) if not yes]
     what, found = f"rights of {name}", f"{len(rights) - len(lacking)} of {len(rights)} are effective"
     if not lacking:
-        return Finding(what, True, found, advice=how)
+        return Finding(what, True, found)
     return Finding(what, False, f"{found}; may not {', '.join(lacking)}", f"apply Role and binding: {_APPLY}")
 
 
-def _reckoned(source: Source, namespace: str, name: str, rights: list[Right]) -> Iterator[bool]:
+def _reckoned(source: Source, namespace: str, name: str, rights: list[Right]) -> list[bool]:
     roles = {str(one["metadata"]["name"]): one for one in source.all(ROLE, namespace)}
     rules = [
         rule
@@ -79,8 +86,7 @@ def _reckoned(source: Source, namespace: str, name: str, rights: list[Right]) ->
         if binding["roleRef"]["kind"] == "Role" and _binds(binding, namespace, name)
         for rule in roles.get(binding["roleRef"]["name"], {}).get("rules") or ()
     ]
-    for right in rights:
-        yield any(_covers(rule, right) for rule in rules)
+    return [any(_covers(rule, right) for rule in rules) for right in rights]
 
 
 def _binds(binding: Mapping[str, Any], namespace: str, name: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
 import yaml
 
 from homeostat.eventing.errors import Fault, Reject, shown
@@ -148,9 +149,9 @@ class Exported:
             if file.suffix == ".txt":
                 self._secrets |= set(re.findall(r"^secret/(\S+)$", text, re.MULTILINE))
                 return
-            for one in yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            for one in [orjson.loads(text)] if file.suffix == ".json" else _yaml(text):
                 self._take(one)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             mend = f"is no export of kubectl's in YAML or JSON: {' '.join(str(error).split())}"
             raise Reject(Fault("--offline", shown(str(file)), mend)) from None
 
@@ -172,6 +173,10 @@ class Exported:
 
 
 Source = Live | Exported
+
+
+def _yaml(text: str) -> Iterator[Any]:
+    return yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _files(path: Path) -> Iterator[Path]:

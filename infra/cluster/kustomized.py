@@ -29,7 +29,7 @@ def build(folder: Path) -> list[Object]:
 
 
 def _build(folder: Path, objects: list[Object]) -> list[Object]:
-    asked = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    asked = _one((folder / "kustomization.yaml").read_text())
     if asked.keys() - FIELDS or asked["apiVersion"] != KINDS.get(asked["kind"]):
         raise Unsupported(f"{folder}: {sorted(asked.keys() - FIELDS) or asked['kind']}")
     for name in asked.get("resources", []):
@@ -46,9 +46,19 @@ def _build(folder: Path, objects: list[Object]) -> list[Object]:
     return objects
 
 
+def _all(text: str) -> list[Any]:
+    # libyaml's, where it is: an overlay is 80 kB in 70 files.
+    return list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+def _one(text: str) -> Any:
+    (only,) = _all(text)
+    return only
+
+
 def _resource(folder: Path, name: str) -> list[Object]:
     path = (folder / name).resolve()
-    return _build(path, []) if path.is_dir() else list(yaml.safe_load_all(_inside(folder, name).read_text()))
+    return _build(path, []) if path.is_dir() else _all(_inside(folder, name).read_text())
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -72,7 +82,7 @@ def _patched(objects: list[Object], folder: Path, patch: Mapping[str, Any]) -> l
     if patch.keys() - {"path", "patch", "target"}:
         raise Unsupported(f"{folder}: {sorted(patch)}")
     text = patch["patch"] if "patch" in patch else _inside(folder, patch["path"]).read_text()
-    documents = list(yaml.safe_load_all(text))
+    documents = _all(text)
     if len(documents) != 1:
         raise Unsupported(f"{folder}: one patch a file; kustomize 5.5 falls over two deletions")
     change = documents[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,13 @@ LEFT = ("Detector", "InferenceService", "Experiment", "TrainJob", "ServiceAccoun
 class KubeApiServer:
     def __init__(self, processes: Processes) -> None:
         self._processes, self._from = processes, 0
-        self.url, self.admin = processes.url, processes.admin
+        self.url, self.admin, self.authority = processes.url, processes.admin, processes.authority
         self._http = self.http(self.admin)
 
     # --- the same as in this process ---------------------------------------------------------------------
-    def http(self, token: str) -> httpx.Client:
-        trusted = self._processes.trusted
-        return httpx.Client(base_url=self.url, auth=Bearer(lambda: token), verify=trusted, timeout=30)
+    def http(self, token: str | Callable[[], str]) -> httpx.Client:
+        auth = Bearer(token if callable(token) else lambda: token)
+        return httpx.Client(base_url=self.url, auth=auth, verify=self._processes.trusted, timeout=30)
 
     def token(self, namespace: str, name: str) -> str:
         account = {

@@ -58,7 +58,8 @@ class Processes:
         self._etcd, self._peer, self._port = free_port(), free_port(), free_port()
         self.url = f"https://127.0.0.1:{self._port}"
         self._tls = certificate(folder / "tls")
-        self.trusted = ssl.create_default_context(cafile=str(self._tls[0]))
+        self.authority = self._tls[0]
+        self.trusted = ssl.create_default_context(cafile=str(self.authority))
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         _key_pair(folder)
         (folder / "tokens.csv").write_text(f"{self.admin},admin,admin,system:masters\n")

@@ -13,7 +13,7 @@ from math import ceil
 from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detector import Canary, Detector, RevisionFigures
 
-from ..observing.figures import number, of_prometheus, quoted
+from ..observing.figures import number, of_one_answer, quoted
 from .client import INFERENCE_SERVICES, Objects
 from .inference_service import Options
 from .readiness import of_canary
@@ -80,7 +80,7 @@ def revision_figures(url: str, revision: str) -> RevisionFigures | None:
         "rows": summed(ROWS),
         "anomalies": summed(ANOMALIES),
     }
-    return of_prometheus(url, revision, totals, summed(LATENCY, by=" by (le) "))
+    return of_one_answer(url, totals, summed(LATENCY, by=" by (le) "))
 
 
 def restarts(url: str, trial: Canary, seconds: float) -> int:

@@ -89,7 +89,7 @@ def query(url: str, detector: str, revision: str) -> RevisionFigures | None:
         "rows": f"sum({ROWS}{{{own}}})",
         "anomalies": f"sum({ANOMALIES}{{{own}}})",
     }
-    return of_prometheus(url, revision, totals, f"sum by (le) ({LATENCY}{{{both}}})")
+    return of_prometheus(url, totals, f"sum by (le) ({LATENCY}{{{both}}})")
 
 
 def _samples(families: Iterable[Metric], name: str, labels: Mapping[str, str]) -> list[Sample]:

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 QUERY_SECONDS = 5
 
+Vector = list[tuple[Mapping[str, str], float]]
+"""Labels and value of each series of an answer."""
+
 
 def of_counters(*, latency: Mapping[str, float], **totals: float | None) -> RevisionFigures | None:
     """`latency` is cumulated, by its buckets' upper bounds (`le`)."""
@@ -30,41 +33,57 @@ def of_counters(*, latency: Mapping[str, float], **totals: float | None) -> Revi
     return RevisionFigures(latency=counts, **{name: int(value or 0) for name, value in totals.items()})
 
 
-def of_prometheus(url: str, revision: str, totals: Mapping[str, str], latency: str) -> RevisionFigures | None:
+def of_prometheus(url: str, totals: Mapping[str, str], latency: str) -> RevisionFigures | None:
     """The answers to one PromQL query for each total, and to one for the latency's buckets; None when the
-    Prometheus cannot be reached or does not know one of them. Blocks, for a few seconds at most."""
+    Prometheus cannot be reached or does not know one of them."""
+    found = answers(url, *totals.values(), latency)
+    if found is None:
+        return None
+    *sums, buckets = found
+    values = [one[0][1] if one else None for one in sums]
+    return of_counters(latency=_by_bound(buckets), **dict(zip(totals, values, strict=True)))
+
+
+def of_one_answer(url: str, totals: Mapping[str, str], latency: str) -> RevisionFigures | None:
+    """The same from a single query, whose parts are of one moment: between two, more may be scraped."""
+    parts = {**totals, "latency": latency}
+    labelled = [f'label_replace({query}, "figure", "{name}", "", "")' for name, query in parts.items()]
+    found = answers(url, " or ".join(labelled))
+    if found is None:
+        return None
+    by_figure = {name: [one for one in found[0] if one[0].get("figure") == name] for name in parts}
+    buckets = by_figure.pop("latency")
+    return of_counters(
+        latency=_by_bound(buckets), **{name: one[0][1] if one else None for name, one in by_figure.items()}
+    )
+
+
+def answers(url: str, *queries: str) -> list[Vector] | None:
+    """What a Prometheus says to each query; None when it does not answer all of them. Blocks, for a few
+    seconds at most."""
     from prometheus_api_client import PrometheusConnect
     from prometheus_api_client.exceptions import PrometheusApiClientException
     from requests import RequestException
 
     try:
         with PrometheusConnect(url, retry=0, timeout=QUERY_SECONDS) as server:
-            found = {name: server.custom_query(query) for name, query in totals.items()}
-            buckets = server.custom_query(latency)
-        return of_counters(
-            latency={one["metric"]["le"]: float(one["value"][1]) for one in buckets},
-            **{name: float(one[0]["value"][1]) if one else None for name, one in found.items()},
-        )
+            found = [server.custom_query(one) for one in queries]
+        return [[(one["metric"], float(one["value"][1])) for one in vector] for vector in found]
     except (PrometheusApiClientException, RequestException, LookupError, TypeError, ValueError) as error:
-        log.warning("%s does not tell the figures of %s: %s", url, revision, error)
+        log.warning("%s does not answer: %s", url, error)
         return None
 
 
 def number(url: str, query: str) -> float | None:
     """The answer to a query for one number; None when there is none."""
-    from prometheus_api_client import PrometheusConnect
-    from prometheus_api_client.exceptions import PrometheusApiClientException
-    from requests import RequestException
-
-    try:
-        with PrometheusConnect(url, retry=0, timeout=QUERY_SECONDS) as server:
-            value = float(server.custom_query(query)[0]["value"][1])
-    except (PrometheusApiClientException, RequestException, LookupError, TypeError, ValueError) as error:
-        log.warning("%s does not answer %s: %s", url, query, error)
-        return None
-    return value if math.isfinite(value) else None
+    found = answers(url, query)
+    return found[0][0][1] if found and found[0] and math.isfinite(found[0][0][1]) else None
 
 
 def quoted(name: str) -> str:
     """A label's value in PromQL, whose strings are Go's: JSON's are among them."""
     return orjson.dumps(name).decode()
+
+
+def _by_bound(vector: Vector) -> dict[str, float]:
+    return {labels["le"]: value for labels, value in vector if "le" in labels}

@@ -21,6 +21,8 @@ from homeostat.eventing.messages import (
     TrainingCompleted,
     TrainingFailed,
     TrainingRequested,
+    WorkHindered,
+    WorkResumed,
 )
 from homeostat.eventing.wire import WireEvent
 from homeostat.functions.judge_candidate import tell as tell_gate
@@ -88,6 +90,8 @@ _TOLD: Mapping[str, str] = {
     CanaryAdvanced.type: "{revision} at {percent} %",
     CanaryRolledBack.type: "{revision}: {reason}",
     ModelPromoted.type: "{revision} serves",
+    WorkHindered.type: "{function}: {reason}",
+    WorkResumed.type: "{function}, since {since}: {reason}",
 }
 
 

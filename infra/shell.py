@@ -161,6 +161,7 @@ async def _claim(name: str, waking: _Waking, host: Host) -> Claim:
     for _ in range(ATTEMPTS):
         found = await _asked(host, name, host.detectors.snapshot, name, host.clock(), waking.cause)
         if found is None:
+            host.missed.told(name)
             known = ", ".join(await asyncio.to_thread(host.detectors.names)) or "none yet"
             mend = f"apply a Detector of that name first (known: {known})"
             raise Reject(Fault("subject", shown(name), mend))

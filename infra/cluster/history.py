@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from homeostat.eventing.messages import (
+    AnomalyDetected,
     CanaryTick,
     EvalPassed,
     ExperimentAdded,
@@ -70,6 +71,9 @@ _OBSERVED = frozenset(
 )
 """Too many to keep, unless one of them is cited; their data are somebody's rows, or a whole object."""
 
+_ASIDE = frozenset((AnomalyDetected.type,))
+"""What a model says of the plant, at the pace of its streams: no step of the model's own life."""
+
 _WITHOUT_CAUSE = frozenset((FIELD, "batches", "claims", "conditions", "data"))
 """Parts of a status that cite nothing, and are large."""
 
@@ -78,12 +82,12 @@ Entry = Mapping[str, Any]
 
 def of(outcome: Outcome) -> Iterator[WireEvent]:
     """What a decision adds: the event that it was taken on, and those that it emits."""
-    woke = outcome.woke
+    woke, emitted = outcome.woke, [one for one in outcome.events if one.attributes["type"] not in _ASIDE]
     if woke:
-        cited = any(one.attributes.get("causationid") == woke.attributes["id"] for one in outcome.events)
+        cited = any(one.attributes.get("causationid") == woke.attributes["id"] for one in emitted)
         if cited or woke.attributes["type"] not in _OBSERVED:
             yield woke
-    yield from outcome.events
+    yield from emitted
 
 
 def added(status: Mapping[str, Any], events: Iterable[WireEvent], now: datetime) -> list[Entry]:

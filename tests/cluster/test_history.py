@@ -156,6 +156,8 @@ def test_what_only_passes_by_is_kept_when_something_goes_back_to_it() -> None:
     assert list(history.of(outcome(request))) == []
     advanced = wire(promoted("r1"), "p", "the verdict")
     assert list(history.of(outcome(tick, advanced))) == [advanced]
+    alarm = AnomalyDetected(score=2, threshold=1, revision="r1", began=True, ended=False, rows=1)
+    assert list(history.of(outcome(request, wire(alarm, "a", "request")))) == []
     drift = wire(drifted(), "d", "request")
     assert list(history.of(outcome(request, drift))) == [request, drift]
     (entry, _) = history.added({}, history.of(outcome(request, drift)), NOON)

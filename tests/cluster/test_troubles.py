@@ -17,8 +17,10 @@ from homeostat.eventing.errors import Fault, Reject, Retry
 from homeostat.eventing.messages import (
     CanaryRolledBack,
     CanaryTick,
+    DataLanded,
     EvalPassed,
     ExperimentChanged,
+    ModelPromoted,
     RollbackRequested,
     StartTraining,
     TrainingCompleted,
@@ -30,14 +32,14 @@ from homeostat.eventing.messages import (
 )
 from homeostat.eventing.wire import WireEvent
 from homeostat.functions.canary import CanaryFacts
-from homeostat.functions.detector import Status, Tuning
+from homeostat.functions.detector import Batch, RevisionFigures, Status, Tuning
 from homeostat.functions.work import WorkFacts
-from homeostat.infra.chain import chain
+from homeostat.infra.chain import chain, promotion, tell
 from homeostat.infra.cluster import history
 from tests.cluster.api_server import ApiServer
 from tests.cluster.callers import detector
 from tests.cluster.replicas import Replica, answering, away, condition, expired, mute, status_of
-from tests.functions.detectors import NOON, SECOND, batch, canary, cause, completed, revision, run
+from tests.functions.detectors import NOON, SECOND, batch, canary, cause, completed, figures, revision, run
 
 READY = Status(batches=(batch(rows=6000),), new_rows=6000)
 FORBIDDEN = "cannot create runs: grant the verb create"
@@ -425,6 +427,7 @@ def test_an_inference_service_that_is_never_ready_is_a_condition_and_an_event(
     assert rolled_back["revision"] == "r2"
 
 
+# --- why ----------------------------------------------------------------------------------------------------
 def test_the_history_tells_why_of_all_that(server: ApiServer, replica: Replica) -> None:
     replica.failures = [Retry(FORBIDDEN, kind="Forbidden")]
     with pytest.raises(Retry):
@@ -433,5 +436,48 @@ def test_the_history_tells_why_of_all_that(server: ApiServer, replica: Replica) 
     told = history.events(server.get("Detector", "pump") or {})
     links = chain(told, told[-1])
     assert [one.event.attributes["type"] for one in links] == [TrainingRequested.type, WorkResumed.type]
-    assert [one.attributes["type"] for one in links[0].beside] == [WorkHindered.type]
-    assert TrainingCompleted.type not in {one.attributes["type"] for one in told}
+    (hindered,) = links[0].beside
+    assert tell(hindered) == f"plan-retraining: {FORBIDDEN}"
+    assert tell(links[1].event) == f"plan-retraining, since 2026-03-01T12:00:00Z: {FORBIDDEN}"
+
+
+def test_from_rows_to_the_model_that_serves_the_detector_alone_tells_why(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    facts = [CanaryFacts(ready=True, canary=RevisionFigures()), CanaryFacts(ready=True, canary=figures(300))]
+
+    async def landed(*_: object) -> Batch:
+        return batch(rows=6000)
+
+    async def looked(*_: object) -> CanaryFacts:
+        return facts.pop(0)
+
+    put(server, Status())
+    receive = of(server, "receive-data", tmp_path, observers={Batch: landed})
+    plan = of(server, "plan-retraining", tmp_path)
+    judge = of(server, "judge-candidate", tmp_path)
+    roll_out = of(server, "roll-out", tmp_path, observers={CanaryFacts: looked})
+    receive.handle(wire(DataLanded(uri="a.csv"), "landed"))
+    plan.handle(receive.emitted[0])
+    plan.later(minutes=1)
+    plan.handle(wire(CanaryTick(), "t1", None))
+    (started,) = plan.done
+    trained = wire(completed(started.run), "trained")
+    by = {"causationid": receive.emitted[0].attributes["id"]}
+    judge.handle(WireEvent({**trained.attributes, **by}, trained.data))
+    facts.insert(0, CanaryFacts(ready=False))
+    roll_out.handle(judge.emitted[0])
+    for minute in (1, 2):
+        roll_out.later(minutes=minute)
+        roll_out.handle(wire(CanaryTick(), f"t{minute + 1}", None))
+    assert condition(server, "RolledOut") == ("True", "Promoted", f"{started.run} serves")
+    told = history.events(server.get("Detector", "pump") or {})
+    last = promotion(told, "pump", started.run)
+    assert last is not None
+    assert [one.event.attributes["type"] for one in chain(told, last)] == [
+        DataLanded.type,
+        TrainingRequested.type,
+        TrainingCompleted.type,
+        EvalPassed.type,
+        ModelPromoted.type,
+    ]

@@ -25,6 +25,9 @@ from .kinds import Kind
 
 PATIENCE = Patience(attempts=3, first=0.25, longest=2.0)
 FIELD_MANAGER = "homeostat"
+UNTYPED = "failed to create typed patch object"
+"""What server-side apply says of a field that it does not know, in an answer of 500."""
+
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """A Secret's name and labels, without what is in it."""
 
@@ -123,6 +126,8 @@ class Api:
                 if refusal.status == 401:
                     mend = "log in anew: the API server does not accept this context's user"
                     raise Unreachable(f"{mend} ({words(refusal)})") from None
+                if UNTYPED in words(refusal):
+                    raise Reject(Fault(asking.resource, f"refused in {asking}", words(refusal))) from None
                 raise
 
         try:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from click.testing import Result
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from homeostat.eventing import wire
 from homeostat.eventing.wire import WireEvent

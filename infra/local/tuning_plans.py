@@ -34,31 +34,33 @@ class Plan(Protocol):
 
 
 class Grid:
-    """Every combination once, in an order that spreads early trials over the whole grid."""
+    """Every combination once, in an order that chance has mixed."""
 
     def __init__(self, axes: Sequence[Parameter], seed: int) -> None:
         self._axes = {axis.name: list(axis.grid()) for axis in axes}
         self._size = math.prod(map(len, self._axes.values()))
-        self._random = random.Random(seed)  # noqa: S311 - a search, not a secret
-        # A walk by a step without a common divisor visits every place once, however large the grid.
-        self._first = self._random.randrange(self._size)
-        self._stride = next(one for one in self._strides() if math.gcd(one, self._size) == 1)
-
-    def _strides(self) -> Iterator[int]:
-        yield round(self._size * 0.618) or 1
-        while True:
-            yield self._random.randrange(1, self._size + 1)
+        self._seed = seed
 
     def following(self, trials: Sequence[Trial]) -> Place | Not:
         slot = _taken(trials)
         if slot >= self._size:
             return Not.ANY_MORE
-        place = (self._first + slot * self._stride) % self._size
+        place = self._mixed(slot)
         found = {}
         for name, values in self._axes.items():
             place, index = divmod(place, len(values))
             found[name] = values[index]
         return slot, found
+
+    def _mixed(self, slot: int) -> int:
+        """What stands at this place of the shuffled grid: Fisher and Yates as far as there, so that a grid
+        of any size costs no more than the trials it had."""
+        chance, moved, found = random.Random(self._seed), dict[int, int](), 0  # noqa: S311 - no secret
+        for place in range(slot + 1):
+            other = chance.randrange(place, self._size)
+            found = moved.get(other, other)
+            moved[other] = moved.get(place, place)
+        return found
 
 
 class Sobol:

@@ -29,7 +29,6 @@ BEFORE = "homeostat.dev/revision-before"
 there."""
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_SHORT = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LABEL = 63
 
 
@@ -57,7 +56,7 @@ class Desired:
             yield Fault("detector", shown(self.detector), "KServe's names begin with a letter; name it anew")
         for one in filter(None, (self.stable, self.canary)):
             name = short(self.detector, one)
-            if not _SHORT.fullmatch(name) or len(f"{self.detector}-{name}-predictor") > _LABEL:
+            if not _NAME.fullmatch(name) or len(f"{self.detector}-{name}-predictor") > _LABEL:
                 yield Fault("revision", shown(one.name), "is too long, or no name of Kubernetes' kind")
         if not 0 <= self.percent <= 100:
             yield Fault("percent", shown(self.percent), "lies between 0 and 100")
@@ -73,8 +72,9 @@ class Step:
 
 def short(detector: str, revision: Revision) -> str:
     """The revision's name beside its Detector's, which KServe puts before it: the two fit into 63
-    characters."""
-    return revision.name.removeprefix(f"{detector}-")
+    characters. It begins with a letter, as KServe wants it: runs are called by hexadecimal figures."""
+    name = revision.name.removeprefix(f"{detector}-")
+    return f"r{name}" if name[:1].isdigit() else name
 
 
 def predictor(revision: Revision, options: Options) -> dict[str, Any]:

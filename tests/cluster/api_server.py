@@ -13,7 +13,7 @@ import contextlib
 import copy
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,10 @@ class ApiServer:
     _door: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     # --- for tests ---------------------------------------------------------------------------------------
-    def http(self, token: str) -> httpx.Client:
-        """A client that calls with that token."""
-        return httpx.Client(base_url=self.url, auth=Bearer(lambda: token), timeout=SECONDS)
+    def http(self, token: str | Callable[[], str]) -> httpx.Client:
+        """A client that calls with that token, or with what is the token at that moment."""
+        auth = Bearer(token if callable(token) else lambda: token)
+        return httpx.Client(base_url=self.url, auth=auth, timeout=SECONDS)
 
     def token(self, namespace: str, name: str) -> str:
         """A bearer token of that ServiceAccount. One that is there takes its tokens with it when it goes."""

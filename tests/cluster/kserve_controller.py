@@ -57,7 +57,8 @@ class Controller:
             "latestReadyRevision": latest,
             "latestRolledoutRevision": rolled,
         }
-        return {"components": {"predictor": {key: value for key, value in found.items() if value}}}
+        parts = {"predictor": {key: value for key, value in found.items() if value}}
+        return {"components": parts, "conditions": _conditions(bool(latest))}
 
     def _standard(self, seen: Mapping[str, Any]) -> dict[str, Any]:
         canaries = seen["spec"].get("canary") or []
@@ -76,11 +77,17 @@ class Controller:
             }
             for one in canaries
         ]
-        return {"canaryStatuses": states} if states else {}
+        conditions = {"conditions": _conditions(self.ready(stable))}
+        return {"canaryStatuses": states, **conditions} if states else conditions
 
     def _predictors(self, seen: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         canaries = [one["predictor"] for one in seen["spec"].get("canary") or ()]
         return [seen["spec"]["predictor"], *canaries]
+
+
+def _conditions(ready: bool) -> list[dict[str, str]]:
+    status = "True" if ready else "False"
+    return [{"type": one, "status": status} for one in ("PredictorReady", "IngressReady", "Ready")]
 
 
 def _sum(*shares: tuple[str, int]) -> dict[str, int]:

@@ -296,6 +296,16 @@ def test_names_that_kserve_takes_not_are_refused_before_it_does(name: str) -> No
     assert [one.field for one in faults] == (["detector"] if name == "7pump" else []) + ["revision"]
 
 
+def test_a_run_is_called_by_figures_and_its_predictor_begins_with_a_letter(home: Home) -> None:
+    """KServe refuses `53d3265036`, which every other run may be called."""
+    figures = model("53d3265036")
+    home.serve(OLD)
+    home.status(OLD, figures, 20)
+    assert home.until_done(canary(figures, 20)) == {OLD.uri: 80, figures.uri: 20}
+    home.status(figures)
+    assert home.until_done(promote(figures)) == {figures.uri: 100}
+
+
 # --- rights ----------------------------------------------------------------------------------------------
 def test_every_right_of_roll_out_is_used_and_no_other(home: Home) -> None:
     home.serve(OLD)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -43,13 +43,12 @@ ETA, LARGEST = 3, 9
 
 @dataclass(frozen=True)
 class Trials:
-    """Where trials run, and as whom: settings of a home. `config_map` and `secret` are their environment."""
+    """Where trials run: `template` is that of a PodTemplate, whose first container becomes the trial's."""
 
-    image: str = "homeostat-work"
     namespace: str = "homeostat"
-    service_account: str = ""
-    config_map: str = "homeostat"
-    secret: str = "homeostat-objects"  # noqa: S105 - the name of one
+    template: Mapping[str, Any] = field(
+        default_factory=lambda: {"spec": {"containers": [{"name": CONTAINER, "image": "homeostat-work"}]}}
+    )
 
 
 @dataclass(frozen=True)
@@ -174,55 +173,33 @@ def _job(search: Search, axes: Mapping[str, Axis], trials: Trials, seconds: int)
         "spec": {
             "backoffLimit": 0,  # the same parameters fail again; Katib counts the failure and goes on
             "activeDeadlineSeconds": seconds,
-            "template": {
-                "metadata": {
-                    "labels": {**_labels(search), "app.kubernetes.io/component": "trial"},
-                    # A proxy beside it never ends, and so the trial would not (katib#1042).
-                    "annotations": {"sidecar.istio.io/inject": "false"},
-                },
-                "spec": _pod(search, axes, trials),
+            "template": _pod(search, axes, trials.template),
+        },
+    }
+
+
+def _pod(search: Search, axes: Mapping[str, Axis], template: Mapping[str, Any]) -> dict[str, Any]:
+    metadata, spec = template.get("metadata") or {}, template["spec"]
+    first, *others = spec["containers"]
+    container = {
+        **first,
+        "name": CONTAINER,
+        "command": ["python", "-m", "homeostat.pipelines.trial"],
+        "args": [f"--{name}=${{trialParameters.{name}}}" for name in axes],
+        "env": [*first.get("env", ()), {"name": TASK, "value": _task(search)}],
+    }
+    return {
+        "metadata": {
+            "labels": {
+                **metadata.get("labels", {}),
+                **_labels(search),
+                "app.kubernetes.io/component": "trial",
             },
+            # A proxy beside it never ends, and so the trial would not (katib#1042).
+            "annotations": {**metadata.get("annotations", {}), "sidecar.istio.io/inject": "false"},
         },
+        "spec": {**spec, "restartPolicy": "Never", "containers": [container, *others]},
     }
-
-
-def _pod(search: Search, axes: Mapping[str, Axis], trials: Trials) -> dict[str, Any]:
-    pod: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "fsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [
-            {
-                "name": CONTAINER,
-                "image": trials.image,
-                "command": ["python", "-m", "homeostat.pipelines.trial"],
-                "args": [f"--{name}=${{trialParameters.{name}}}" for name in axes],
-                "env": [{"name": TASK, "value": _task(search)}],
-                "envFrom": [
-                    {"configMapRef": {"name": trials.config_map}},
-                    {"secretRef": {"name": trials.secret, "optional": True}},
-                ],
-                "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "4Gi"}},
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "runAsNonRoot": True,
-                    "capabilities": {"drop": ["ALL"]},
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a pod's own
-            }
-        ],
-        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "8Gi"}}],
-    }
-    return {**pod, "serviceAccountName": trials.service_account} if trials.service_account else pod
 
 
 def _task(search: Search) -> str:

@@ -35,11 +35,17 @@ class Resource:
 
     @property
     def api_version(self) -> str:
-        return f"{self.group}/{self.version}"
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def path(self) -> str:
+        """Kubernetes' own first kinds have no group, and lie apart."""
+        return f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
 
 
 DETECTORS = Resource("homeostat.dev", "v1alpha1", "Detector", "detectors")
 EXPERIMENTS = Resource("kubeflow.org", "v1beta1", "Experiment", "experiments")
+POD_TEMPLATES = Resource("", "v1", "PodTemplate", "podtemplates")
 INFERENCE_SERVICES = Resource("serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices")
 
 
@@ -103,8 +109,9 @@ class Objects:
 
     def _asking(self, verb: str, resource: Resource, name: str = "", sub: str = "") -> Asking:
         plural = f"{resource.plural}/{sub}" if sub else resource.plural
-        return Asking(verb, f"{plural}.{resource.group}", name, self.namespace)
+        whole = f"{plural}.{resource.group}" if resource.group else plural
+        return Asking(verb, whole, name, self.namespace)
 
     def _path(self, resource: Resource, name: str = "", sub: str = "") -> str:
-        head = f"/apis/{resource.api_version}/namespaces/{self.namespace}/{resource.plural}"
+        head = f"{resource.path}/namespaces/{self.namespace}/{resource.plural}"
         return "/".join(filter(None, (head, quote(name, safe=""), sub)))

@@ -11,29 +11,36 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from homeostat.eventing.errors import Retry
 from homeostat.eventing.messages import StartTuning
 from homeostat.functions.spec import Spec
 from homeostat.pipelines.tuning import Trials
 
 from ..tuning_document import document
-from .client import EXPERIMENTS, Document, Objects
+from .client import EXPERIMENTS, POD_TEMPLATES, Document, Objects
 from .errors import Conflict
+
+TEMPLATE = "trial"
+"""The PodTemplate that says what a trial's pod is like (infra/base/training/trial.yaml)."""
 
 
 class Experiments:
     """`owner` finds a Detector's owner reference. Thread-safe. Raises Retry and Reject as `errors.tried`
     does."""
 
-    def __init__(
-        self, objects: Objects, owner: Callable[[str], Mapping[str, Any] | None], trials: Trials
-    ) -> None:
-        self._objects, self._owner, self._trials = objects, owner, trials
+    def __init__(self, objects: Objects, owner: Callable[[str], Mapping[str, Any] | None]) -> None:
+        self._objects, self._owner = objects, owner
 
     def submit(self, command: StartTuning, spec: Spec) -> None:
         """Have the search, once. The same name again is the same search."""
-        new, owner = document(command, spec, self._trials), self._owner(command.detector)
+        owner = self._owner(command.detector)
         if owner is None:  # deleted meanwhile: its search would go with it
             return
+        found = self._objects.get(POD_TEMPLATES, TEMPLATE)
+        if found is None:
+            mend = "apply infra/base/training/trial.yaml"
+            raise Retry(f"there is no PodTemplate {TEMPLATE} in {self._objects.namespace}: {mend}", after=60)
+        new = document(command, spec, Trials(self._objects.namespace, found["template"]))
         new["metadata"]["ownerReferences"] = [dict(owner)]
         with contextlib.suppress(Conflict):
             self._objects.create(EXPERIMENTS, new)

@@ -22,7 +22,6 @@ from starlette.types import ASGIApp
 
 from homeostat import pipelines
 from homeostat.functions.work import WorkFacts
-from homeostat.pipelines.tuning import Trials
 
 from ..posting import poster
 from ..serve import GATEWAY, Lifespan, function_app
@@ -75,8 +74,7 @@ def function_host(
     detectors = DetectorObjects(objects, function)
     options = Options(settings.serving_mode, settings.sink, PREDICTOR)
     runs = _runs(settings, objects, detectors)
-    trials = Trials(namespace=settings.namespace)
-    experiments = Experiments(objects, detectors.owner, trials) if settings.katib else None
+    experiments = Experiments(objects, detectors.owner) if settings.katib else None
     cluster = Cluster(objects, detectors, options, runs, experiments)
     return Host(
         detectors=detectors,

@@ -41,8 +41,9 @@ Address = Annotated[str, AfterValidator(_address)]
 class Settings(BaseModel):
     """Fields are named as the environment names them.
 
-    Without `HOMEOSTAT_PIPELINES_URL` training runs are Kubeflow Trainer's TrainJobs; where Kubeflow has several
-    users, `HOMEOSTAT_PIPELINES_NAMESPACE` is the profile's that runs lie in. `HOMEOSTAT_OPEN_DOORS` lets callers of the gateway in without a token, where only network policies keep others out.
+    Without `HOMEOSTAT_PIPELINES_URL` training runs are Kubeflow Trainer's TrainJobs; where Kubeflow has
+    several users, `HOMEOSTAT_PIPELINES_NAMESPACE` is the profile's that runs lie in. `HOMEOSTAT_OPEN_DOORS`
+    lets callers of the gateway in without a token, where only network policies keep others out.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

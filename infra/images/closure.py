@@ -21,8 +21,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 HEADER = "# Generated from requirements.lock: python -m homeostat.infra.images.closure"
 EXTRAS: Mapping[str, tuple[str, ...]] = {"function": ("s3",), "work": ("pyod", "s3", "work")}
-"""Kafka is a cluster's own affair: KafkaSource and KafkaSink carry its records. The gateway, a light one, keeps
-objects that come as data in the object store."""
+"""Kafka is a cluster's own affair: KafkaSource and KafkaSink carry its records. The gateway, a light one,
+keeps objects that come as data in the object store."""
 
 
 def locks(root: Path = ROOT) -> dict[str, str]:

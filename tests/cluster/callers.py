@@ -30,6 +30,12 @@ def roles() -> list[dict[str, Any]]:
     return [one for one in documents if isinstance(one, dict) and one.get("kind") in ("Role", "RoleBinding")]
 
 
+def trial() -> dict[str, Any]:
+    """What the pods of Katib's trials are like, as it lies."""
+    found: dict[str, Any] = yaml.safe_load((BASE / "training" / "trial.yaml").read_text())
+    return found
+
+
 def objects(server: Server, account: str | None) -> Objects:
     """The client with that ServiceAccount's token; with the administrator's without one."""
     token = server.token(NAMESPACE, account) if account else server.admin

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.api_server import ApiServer, serving
-from tests.cluster.callers import Server, detector, roles
+from tests.cluster.callers import Server, detector, roles, trial
 from tests.cluster.kube_apiserver import KubeApiServer
 from tests.cluster.kube_apiserver import running as really_running
 from tests.cluster.kube_apiserver_process import WITHOUT, assets
@@ -27,7 +27,7 @@ def running() -> Iterator[ApiServer]:
 def server(shared: Path, running: ApiServer) -> ApiServer:
     for kept in (running.calls, running.troubles, running.objects, running.accounts):
         kept.clear()
-    running.put(*roles(), detector("pump"))
+    running.put(*roles(), trial(), detector("pump"))
     return running
 
 
@@ -48,5 +48,5 @@ def cluster(request: pytest.FixtureRequest) -> Server:
         return found
     server: KubeApiServer = request.getfixturevalue("real")
     server.clear()
-    server.put(*roles(), detector("pump"))
+    server.put(*roles(), trial(), detector("pump"))
     return server

@@ -27,7 +27,7 @@ SHARED = Path(os.environ.get("HOMEOSTAT_SHARED", Path(__file__).parents[3] / "sh
 CORE = {
     "v1": (
         *("ConfigMap", "Secret", "ServiceAccount", "Namespace"),
-        *("Service", "Endpoints", "Pod", "PersistentVolumeClaim"),
+        *("Service", "Endpoints", "Pod", "PodTemplate", "PersistentVolumeClaim"),
     ),
     "apps/v1": ("Deployment", "StatefulSet"),
     "batch/v1": ("Job", "CronJob"),

@@ -15,7 +15,6 @@ from homeostat.infra.cluster.detectors import DetectorObjects
 from homeostat.infra.cluster.executors import Cluster, bound
 from homeostat.infra.cluster.experiments import Experiments
 from homeostat.infra.cluster.inference_service import Options
-from homeostat.pipelines.tuning import Trials
 from tests.cluster.api_server import ApiServer
 from tests.cluster.callers import detector, objects
 from tests.cluster.kinds import wrong
@@ -38,7 +37,7 @@ class Home:
     def __init__(self, server: ApiServer, function: str = "plan-retraining", katib: bool = True) -> None:
         api = objects(server, function)
         self.server, self.detectors = server, DetectorObjects(api, function)
-        self.experiments = Experiments(api, self.detectors.owner, Trials(image="registry/work@sha256:1"))
+        self.experiments = Experiments(api, self.detectors.owner)
         cluster = Cluster(
             api, self.detectors, Options("knative"), experiments=self.experiments if katib else None
         )
@@ -100,7 +99,7 @@ def test_every_right_on_experiments_is_used_and_no_other(home: Home) -> None:
 
 @pytest.mark.parametrize("function", ["finish-tuning", "judge-candidate", "roll-out"])
 def test_no_other_function_may_search(server: ApiServer, function: str) -> None:
-    with pytest.raises(Retry, match=r"grant the verb create on experiments\.kubeflow\.org"):
+    with pytest.raises(Retry, match=r"grant the verb get on podtemplates"):
         Home(server, function).carry_out()
 
 

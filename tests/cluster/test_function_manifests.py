@@ -41,7 +41,7 @@ SERVING = rights("serving.kserve.io", "inferenceservices", "get create patch")
 NEEDS: dict[type[Command], set[Right]] = {
     StartTraining: rights("pipelines.kubeflow.org", "pipelines experiments runs", "list create")
     | rights("pipelines.kubeflow.org", "runs", "terminate"),
-    StartTuning: rights("kubeflow.org", "experiments", "get create"),
+    StartTuning: rights("kubeflow.org", "experiments", "get create") | rights("", "podtemplates", "get"),
     StartCanary: SERVING,
     ShiftTraffic: SERVING,
     Promote: SERVING,
@@ -100,8 +100,9 @@ def test_there_is_one_service_and_one_identity_per_function_and_for_the_gateway(
     objects = everything()[name]
     ours = {*functions(name), "gateway"}
     assert services(objects).keys() == ours
-    # Beside them: MLflow, its database and TrainJobs' pods, without any right, and the ApiServerSource's reader.
-    rightless = {"mlflow", "mlflow-database", "training"}
+    # Beside them: MLflow, its database, models' and training pods, without any right, and the
+    # ApiServerSource's reader.
+    rightless = {"mlflow", "mlflow-database", "predictor", "training"}
     assert of(objects, "ServiceAccount").keys() == ours | rightless | {"resources-reader"}
     assert of(objects, "Role").keys() == ours | {"resources-reader"}
     assert of(objects, "RoleBinding").keys() == ours | {"resources-reader"}

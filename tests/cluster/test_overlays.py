@@ -40,7 +40,11 @@ def test_without_kafka_nothing_speaks_kafka(name: str) -> None:
 
 def test_minimal_needs_neither_katib_nor_the_prometheus_operator() -> None:
     objects = overlay("minimal")
-    assert mentions(objects, "katib") == {"Namespace homeostat", "NetworkPolicy mlflow"}
+    assert mentions(objects, "katib") == {
+        "ConfigMap homeostat",
+        "Namespace homeostat",
+        "NetworkPolicy mlflow",
+    }
     assert not mentions(objects, "kubeflow.org/v1beta1")
     assert "finish-tuning" not in of(objects, "Trigger")
     groups = {

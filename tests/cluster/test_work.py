@@ -22,7 +22,6 @@ from homeostat.infra.cluster.detectors import DetectorObjects
 from homeostat.infra.cluster.errors import Patience
 from homeostat.infra.cluster.experiments import Experiments
 from homeostat.infra.cluster.work import STATES, watch
-from homeostat.pipelines.tuning import Trials
 from tests.cluster.answers import Refused
 from tests.cluster.api_server import ApiServer
 from tests.cluster.callers import objects
@@ -71,7 +70,7 @@ def runs(pipelines: Pipelines, tmp_path: Path) -> Iterator[kfp_runs.Runs]:
 @pytest.fixture
 def searches(server: ApiServer) -> Experiments:
     api = objects(server, "plan-retraining")
-    return Experiments(api, DetectorObjects(api).owner, Trials())
+    return Experiments(api, DetectorObjects(api).owner)
 
 
 def stored(pipelines: Pipelines, runs: kfp_runs.Runs, state: str) -> None:

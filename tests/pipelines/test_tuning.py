@@ -40,7 +40,7 @@ def search(algorithm: str = "isolation-forest", data: tuple[str, ...] = ("a",), 
 
 
 def built(algorithm: str = "isolation-forest", **sections: Any) -> dict[str, Any]:
-    return experiment(search(algorithm, **sections), Trials(image="registry/work@sha256:1"))
+    return experiment(search(algorithm, **sections), Trials())
 
 
 def job(document: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def test_the_documents_are_valid() -> None:
     for one in SEARCHES:
         assert list(unknown(built("gan", tuning={"algorithm": one, "parallel": 9}))) == []
     assert wrong({**job(document), "metadata": {"name": "trial"}}) == []
-    task = orjson.loads(container(document)["env"][0]["value"])
+    task = orjson.loads(container(document)["env"][-1]["value"])
     assert task["champion"] == "s3://models/old"
     Spec.model_validate(task["spec"])
     assert document["metadata"]["labels"][LABEL] == "pump"
@@ -127,13 +127,21 @@ def test_the_command_survives_being_joined_for_a_shell() -> None:
         assert all(re.fullmatch(r"[\w.-]+", value) for value in axis.values)
 
 
-def test_a_trial_runs_restricted_and_as_whom_the_home_says() -> None:
-    document = experiment(search(), Trials(image="i", service_account="trials", namespace="other"))
-    pod = job(document)["spec"]["template"]["spec"]
-    assert pod["serviceAccountName"] == "trials"
-    assert pod["automountServiceAccountToken"] is False
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert container(document)["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+def test_a_trial_is_the_homes_pod_with_the_searchs_command() -> None:
+    template = {
+        "metadata": {"labels": {"team": "plant"}},
+        "spec": {
+            "nodeSelector": {"gpu": "yes"},
+            "containers": [{"name": "any", "image": "i", "env": [{"name": "A", "value": "b"}]}],
+        },
+    }
+    document = experiment(search(), Trials("other", template))
+    pod = job(document)["spec"]["template"]
+    assert pod["spec"]["nodeSelector"] == {"gpu": "yes"}
+    assert pod["spec"]["restartPolicy"] == "Never"
+    assert pod["metadata"]["labels"]["team"] == "plant"
+    assert [one["name"] for one in container(document)["env"]] == ["A", TASK]
+    assert container(document)["image"] == "i"
     assert document["metadata"]["namespace"] == "other"
 
 

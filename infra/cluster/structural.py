@@ -6,6 +6,7 @@ kind of constraint has to be put into `_KEPT`, `_DROPPED`, or words of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,7 +58,8 @@ def _nullable(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, A
         raise ValueError(f"a structural schema knows no union of types: {schema['anyOf']}")
     found = {**_structural(some[0], defs), "nullable": True}
     if "enum" in found:
-        found["enum"] = [*found["enum"], None]
+        # An API server refuses null by an enum, even by one that lists it; patterns it asks of texts only.
+        found["pattern"] = f"^({'|'.join(map(re.escape, found.pop('enum')))})$"
     if "description" in schema:
         found["description"] = schema["description"]
     return found

@@ -21,12 +21,16 @@ from homeostat.eventing.messages import (
     ShiftTraffic,
     StartCanary,
     StartTraining,
+    StartTuning,
     TrainingRequested,
+    TuningCompleted,
+    TuningRequested,
 )
 from homeostat.functions import FUNCTIONS, wakes_on
 from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detector import Detector, Message, Remember, RevisionFigures, Status
 from homeostat.functions.spec import Spec
+from homeostat.functions.work import State, WorkFacts
 from tests.functions.detectors import NOON, cause
 
 DAY = timedelta(days=1)
@@ -56,7 +60,7 @@ class Router:
                 if self.canary == command.revision:
                     self.canary, self.percent = None, 0
                 self.stable = command.restore
-            case StartTraining():
+            case StartTraining() | StartTuning():
                 pass
 
 
@@ -69,6 +73,8 @@ class Loop:
     pending: list[tuple[str, Event]] = field(default_factory=list)
     started: dict[str, datetime] = field(default_factory=dict)
     running: dict[str, datetime] = field(default_factory=dict)
+    searched: dict[str, datetime] = field(default_factory=dict)
+    searching: dict[str, datetime] = field(default_factory=dict)
     trials: list[str] = field(default_factory=list)
     seen: RevisionFigures = field(default_factory=RevisionFigures)
     forced: bool = False
@@ -76,7 +82,8 @@ class Loop:
 
     @property
     def busy(self) -> bool:
-        return bool(self.status.run or self.status.judging or self.status.canary)
+        status = self.status
+        return bool(status.run or status.tuning or status.judging or status.canary)
 
     def post(self, *events: Event) -> None:
         """Every function gets the event on its own, at its own time."""
@@ -91,13 +98,23 @@ class Loop:
         function, event = self.pending[place] if keep else self.pending.pop(place)
         self.handle(function, event, *([facts] if function == "roll-out" else []))
 
-    def tick(self, facts: CanaryFacts | None, order: int = 1) -> None:
+    def tick(self, facts: CanaryFacts | None, order: int = 1, asked: bool = True) -> None:
         for function in ("plan-retraining", "roll-out")[::order]:
-            self.handle(function, CanaryTick(), *([facts] if function == "roll-out" else []))
+            seen = facts if function == "roll-out" else self.work(asked)
+            self.handle(function, CanaryTick(), seen)
+
+    def work(self, asked: bool) -> WorkFacts | None:
+        """What the engines say of what the status has in flight, when they can be asked."""
+        found = self.status.run or self.status.tuning
+        if found is None:
+            return None
+        at_work: State = "running" if found.name in {**self.running, **self.searching} else "gone"
+        return WorkFacts(found.name, at_work if asked else None)
 
     def handle(self, function: str, event: Event, *facts: object) -> None:
         self.count += 1
-        self.forced |= isinstance(event, TrainingRequested) and event.force
+        self.forced |= isinstance(event, TrainingRequested | TuningRequested) and event.force
+        self.forced |= isinstance(event, TuningCompleted)
         one = Detector(
             name="pump", spec=self.spec, status=self.status, now=self.now, cause=cause(f"e{self.count}")
         )
@@ -118,7 +135,13 @@ class Loop:
 
     def _obey(self, command: Command) -> None:
         if isinstance(command, StartTraining):
-            self._start(command)
+            assert command.run not in self.started, "the same run is started twice"
+            self._start(command.data)
+            self.started[command.run] = self.running[command.run] = self.now
+        if isinstance(command, StartTuning):
+            assert command.experiment not in self.searched, "the same search is started twice"
+            self._start(command.data)
+            self.searched[command.experiment] = self.searching[command.experiment] = self.now
         if isinstance(command, StartCanary):
             assert command.revision in self.started, "a canary of a run that was never started"
             assert command.revision not in self.trials, "the same candidate is tried twice"
@@ -128,22 +151,25 @@ class Loop:
             assert self.seen.requests >= self.spec.canary.min_requests, "promoted on nothing"
         self.router.obey(command)
 
-    def _start(self, command: StartTraining) -> None:
-        assert command.run not in self.started, "the same run is started twice"
-        assert command.data, "a training without data"
-        lost = self.now - 2 * self.spec.retrain.timeout
-        assert all(began < lost for began in self.running.values()), "two runs in flight"
+    def _start(self, data: Sequence[str]) -> None:
+        assert data, "work without data"
+        for at_work, section in (
+            (self.running, self.spec.retrain),
+            (self.searching, self.spec.tuning),
+        ):
+            lost = self.now - 2 * section.timeout
+            assert all(began < lost for began in at_work.values()), "two at work"
         if not self.forced:
-            before = sorted(self.started.values())
+            before = sorted([*self.started.values(), *self.searched.values()])
             assert not before or self.now - before[-1] >= self.spec.retrain.cooldown, "no cooldown"
             today = [began for began in before if self.now - began < DAY]
             assert len(today) < self.spec.retrain.budget_per_day, "over budget"
         self.forced = False
-        self.started[command.run] = self.running[command.run] = self.now
 
     def _check(self) -> None:
         status = self.status
-        assert [bool(status.run), bool(status.judging), bool(status.canary)].count(True) <= 1
+        flights = (status.run, status.tuning, status.judging, status.canary)
+        assert sum(one is not None for one in flights) <= 1
         assert self.router.stable == (status.serving.name if status.serving else None)
         assert self.router.canary == (status.canary.revision.name if status.canary else None)
         assert not status.canary or self.router.percent == status.canary.percent

@@ -12,10 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from homeostat.eventing.messages import (
     ApprovalGiven,
     DataLanded,
+    ExperimentChanged,
     InferenceRequest,
     RollbackRequested,
     TrainingFailed,
     TrainingRequested,
+    TuningRequested,
 )
 from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detect_drift import DriftFacts
@@ -35,7 +37,8 @@ class Life(RuleBasedStateMachine):
     def begin(self, mode: Literal["act", "suggest"], debounce: str) -> None:
         retrain = {"min_new_rows": 100, "min_drift_rows": 50, "budget_per_day": 3, "debounce": debounce}
         canary = {"steps": [50], "min_requests": 10}
-        self.loop = Loop(spec(mode, retrain=retrain, canary=canary, drift={"consecutive": 2}))
+        tuning = {"when": "drift-persists", "timeout": "1h"}
+        self.loop = Loop(spec(mode, retrain=retrain, canary=canary, drift={"consecutive": 2}, tuning=tuning))
         self.landed = 0
         self.counters = RevisionFigures()
 
@@ -56,6 +59,10 @@ class Life(RuleBasedStateMachine):
     def people_want_a_training(self, force: bool) -> None:
         self.loop.post(TrainingRequested(force=force))
 
+    @rule(force=st.booleans())
+    def people_want_better_parameters(self, force: bool) -> None:
+        self.loop.post(TuningRequested(force=force))
+
     @rule()
     def people_want_the_last_revision_back(self) -> None:
         self.loop.post(RollbackRequested())
@@ -69,11 +76,18 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.loop.running)
     @rule(end=st.sampled_from(["good", "bad", "failed", "silent"]))
     def a_run_ends(self, end: str) -> None:
-        name, _ = self.loop.running.popitem() if end != "silent" else (next(iter(self.loop.running)), None)
+        name, _ = self.loop.running.popitem()
         if end == "failed":
             self.loop.post(TrainingFailed(run=name, error="out of memory"))
         if end in ("good", "bad"):
             self.loop.post(completed(name, **({"metrics": {}} if end == "bad" else {})))
+
+    @precondition(lambda self: self.loop.searching)
+    @rule(end=st.sampled_from(["Succeeded", "Failed", "unmeasured", "silent"]))
+    def a_search_ends(self, end: str) -> None:
+        name, _ = self.loop.searching.popitem()
+        if end != "silent":
+            self.loop.post(_ended(name, end))
 
     @rule(requests=st.integers(1, 40), broken=st.booleans())
     def requests_come(self, requests: int, broken: bool) -> None:
@@ -92,10 +106,10 @@ class Life(RuleBasedStateMachine):
     def an_event_is_told_twice(self, place: int, seen: str) -> None:
         self.loop.deliver(place, self.facts(seen), keep=True)
 
-    @rule(wait=WAITS, seen=SEEN, order=st.sampled_from([1, -1]))
-    def time_passes(self, wait: timedelta, seen: str, order: int) -> None:
+    @rule(wait=WAITS, seen=SEEN, order=st.sampled_from([1, -1]), asked=st.booleans())
+    def time_passes(self, wait: timedelta, seen: str, order: int, asked: bool = True) -> None:
         self.loop.now += wait
-        self.loop.tick(self.facts(seen), order)
+        self.loop.tick(self.facts(seen), order, asked)
 
     def facts(self, seen: str) -> CanaryFacts:
         known = seen == "measured"
@@ -114,6 +128,8 @@ class Life(RuleBasedStateMachine):
                 loop.deliver(0, self.facts("measured"))
             if loop.running:
                 loop.post(completed(loop.running.popitem()[0]))
+            if loop.searching:
+                loop.post(_ended(loop.searching.popitem()[0], "Succeeded"))
             if loop.status.held:
                 loop.post(ApprovalGiven(approves=loop.status.held[0].id))
             if not (loop.pending or loop.status.waiting or loop.busy):
@@ -145,6 +161,16 @@ class Life(RuleBasedStateMachine):
         cause(*arguments)
         self.settle()
         assert len(self.loop.started) > before, f"{why} led to nothing"
+
+
+def _ended(name: str, end: str) -> ExperimentChanged:
+    """An Experiment as Katib leaves it."""
+    best = {"parameterAssignments": [{"name": "trees", "value": "50"}]}
+    status = {
+        "conditions": [{"type": "Failed" if end == "Failed" else "Succeeded", "status": "True"}],
+        "currentOptimalTrial": best if end == "Succeeded" else {},
+    }
+    return ExperimentChanged(experiment={"kind": "Experiment", "metadata": {"name": name}, "status": status})
 
 
 def _sum(one: RevisionFigures, other: RevisionFigures) -> RevisionFigures:

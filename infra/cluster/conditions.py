@@ -134,8 +134,8 @@ def _was_never_ready(before: Document, woke: WireEvent | None) -> bool:
     """Whether the canary that a tick took back had not been seen ready since it was started: being ready
     begins a step of its own."""
     canary = before.get("canary") or {}
-    waits = canary.get("base_canary") is None and canary.get("started") == canary.get("step_started")
-    return bool(canary) and waits and woke is not None and woke.attributes["type"] == CanaryTick.type
+    by_tick = woke is not None and woke.attributes["type"] == CanaryTick.type
+    return bool(canary) and by_tick and canary.get("started") == canary.get("step_started")
 
 
 def carried_out(troubles: Sequence[tuple[str, Trouble]]) -> Condition | None:

@@ -21,6 +21,7 @@ from homeostat.infra.cluster import claims
 from homeostat.infra.cluster.detectors import BYTES, DetectorObjects
 from homeostat.infra.outcome import Claim, Outcome
 from homeostat.infra.shell import Host, handle
+from homeostat.infra.trouble import Trouble
 from tests.cluster.answers import Refused
 from tests.cluster.api_server import ApiServer
 from tests.cluster.callers import PATIENCE, detector, objects, roles
@@ -217,6 +218,16 @@ def test_of_a_detector_that_hardly_fits_history_goes_before_marks(server: ApiSer
     assert detectors.commit("pump", version, too_much, "40 roll-out", outcome(found))
     assert len(stored(server)["history"]) < 40
     assert len(stored(server)["claims"]["recent"]) == 41
+
+
+def test_what_had_kept_us_is_stated_even_if_a_twin_was_faster_in_the_end(server: ApiServer) -> None:
+    detectors = of(server)
+    found, version = seen(detectors)
+    assert detectors.commit("pump", version, found.status, "a roll-out", outcome(found, PROMOTE))
+    assert of(server).carried_out("pump", "a roll-out", NOW) is None
+    assert detectors.carried_out("pump", "a roll-out", NOW, Trouble("Timeout", "slow", NOW)) is None
+    stated = {one["type"]: one["reason"] for one in stored(server)["conditions"]}
+    assert stated == {"Ready": "Waiting", "Reachable": "Recovered"}
 
 
 # --- rights and troubles ---------------------------------------------------------------------------------

@@ -157,6 +157,24 @@ def test_two_troubles_in_a_row_are_one_with_its_first_hour_and_its_last_reason(
     assert found[2].endswith("from 2026-03-01T12:00:00Z to 2026-03-01T12:00:20Z")
 
 
+@pytest.mark.parametrize("call", ["claimed", "carried out"])
+def test_the_next_event_does_not_tell_it_again(server: ApiServer, replica: Replica, call: str) -> None:
+    gone = contextlib.ExitStack()
+    replica.from_call(CALLS[call], lambda: gone.enter_context(away(server, replica)))
+    with gone, pytest.raises(Retry):
+        replica.handle(WANTED)
+    if call == "claimed":  # decided, and told with what is to be done, which something else hinders
+        replica.failures = [Retry(FORBIDDEN, kind="Forbidden")]
+        with pytest.raises(Retry, match="grant"):
+            replica.handle(WANTED)
+    else:
+        replica.handle(WANTED)
+    replica.handle(wire(TrainingRequested(), "e2"))
+    replica.finish_all()
+    told = [one["reason"] for one in replica.told(WorkResumed)]
+    assert len([one for one in told if "no answer" in one]) == 1
+
+
 # --- the work itself ----------------------------------------------------------------------------------------
 def test_hindered_work_is_stated_and_told_once_and_once_when_it_is_resumed(
     server: ApiServer, replica: Replica

@@ -20,7 +20,10 @@ from tests.cluster.kube_apiserver_process import Processes
 from tests.cluster.sending import apply, said_yes
 
 NAMESPACE = "homeostat"
-LEFT = ("Detector", "InferenceService", "Experiment", "TrainJob", "ServiceAccount", "Role", "RoleBinding")
+LEFT = (
+    *("Detector", "InferenceService", "Experiment", "TrainJob"),
+    *("ServiceAccount", "Role", "RoleBinding", "PodTemplate"),
+)
 """What tests leave behind in our namespace."""
 
 
@@ -61,7 +64,8 @@ class KubeApiServer:
     def _put(self, kind: Kind, new: dict[str, Any]) -> dict[str, Any]:
         """Create it, or replace what is there, whatever its version."""
         old = self._read(kind, new)
-        body = {key: value for key, value in new.items() if key != "status"}
+        own = ("status",) if kind.has_status else ()
+        body = {key: value for key, value in new.items() if key not in own}
         if old is None:
             return said_yes(self._http.post(path_of(new, kind, collection=True), json=body, params=_STRICT))
         same = all(old.get(key) == value for key, value in body.items() if key != "metadata")
@@ -73,7 +77,7 @@ class KubeApiServer:
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         for one in by_kind().values():
-            if one.kind == kind:
+            if one.kind == kind and name:
                 found = self._read(one, {"metadata": {"name": name, "namespace": NAMESPACE}})
                 if found is not None:
                     return found

@@ -11,6 +11,7 @@ import orjson
 
 from homeostat.eventing.wire import WireEvent
 from homeostat.pipelines.announcement import completed_event, failed_event
+from homeostat.pipelines.distributed import job_name
 from tests.cluster.callers import NAMESPACE
 from tests.cluster.town import Town
 
@@ -18,9 +19,9 @@ ROWS = 200
 GOOD = {"vus_pr": 0.9, "false_alarm_rate": 0.01, "latency_ms": 1.0}
 
 
-def event(kind: str, data: Any, **attributes: str) -> WireEvent:
+def event(type_: str, data: Any, /, **attributes: str) -> WireEvent:
     """One that begins a chain."""
-    head = {"specversion": "1.0", "id": str(uuid4()), "source": "/tests", "type": kind}
+    head = {"specversion": "1.0", "id": str(uuid4()), "source": "/tests", "type": type_}
     return WireEvent({**head, "datacontenttype": "application/json", **attributes}, orjson.dumps(data))
 
 
@@ -62,32 +63,89 @@ def infer(town: Town) -> None:
     town.post(event("org.kubeflow.serving.inference.request", {"instances": [[1.0, 2.0]]}, **more))
 
 
-# --- Kubeflow Pipelines ----------------------------------------------------------------------------------
-def started(town: Town, count: int) -> dict[str, Any]:
-    """The last of so many runs, once it was created."""
-    town.until(lambda: len(town.pipelines.stored["runs"]) == count)
-    return town.pipelines.stored["runs"][-1]
+# --- Kubeflow Pipelines, or Trainer ----------------------------------------------------------------------
+def started(town: Town, *before: str) -> str:
+    """The run in flight that is none of those before, once its engine has it."""
+
+    def named() -> str:
+        return str((town.status().get("run") or {}).get("name", ""))
+
+    town.until(lambda: named() not in ("", *before) and _has(town, named()))
+    return named()
 
 
-def complete(town: Town, run: dict[str, Any], **metrics: float) -> None:
-    """The run's last step registers its candidate, and says so."""
-    told = run["runtime_config"]["parameters"]
-    run["state"] = "SUCCEEDED"
+def _has(town: Town, run: str) -> bool:
+    return bool(_runs(town, run) if town.settings.pipelines_url else _job(town, run))
+
+
+def _runs(town: Town, name: str) -> list[dict[str, Any]]:
+    return [one for one in town.pipelines.stored["runs"] if one["display_name"] == name]
+
+
+def _job(town: Town, name: str) -> dict[str, Any] | None:
+    return town.server.get("TrainJob", job_name(name))
+
+
+def complete(town: Town, run: str, **metrics: float) -> None:
+    """The run's last step registers its candidate, and says so; whom it answers, it was told."""
+    told = _told(town, run, "SUCCEEDED")
     data = {
-        "run": told["run"],
-        "algorithm": told["candidates"][0],
-        "uri": f"{told['models_root']}/{told['run']}",
+        "run": run,
+        "algorithm": "isolation-forest",
+        "uri": artifact(town, run),
         "version": "1",
         "metrics": GOOD | metrics,
         "rows": ROWS,
         "fingerprint": "f",
     }
-    town.post(completed_event(told["detector"], json.loads(told["cause"]), data))
+    town.post(completed_event("pump", told, data))
 
 
-def fail(town: Town, run: dict[str, Any]) -> None:
+def fail(town: Town, run: str) -> None:
     """Its exit handler says so."""
-    told = run["runtime_config"]["parameters"]
-    run["state"] = "FAILED"
-    cause = json.loads(told["cause"])
-    town.post(failed_event(told["detector"], cause, told["run"], "train", "out of memory"))
+    town.post(failed_event("pump", _told(town, run, "FAILED"), run, "train", "out of memory"))
+
+
+def _told(town: Town, run: str, state: str) -> dict[str, Any]:
+    """The cause that the run was given. It ends."""
+    if town.settings.pipelines_url:
+        first = _runs(town, run)[0]
+        first["state"] = state
+        return dict(json.loads(first["runtime_config"]["parameters"]["cause"]))
+    return dict(town.status()["run"]["cause"])
+
+
+def artifact(town: Town, run: str) -> str:
+    return f"{town.settings.models_root}/{run}"
+
+
+# --- Katib -----------------------------------------------------------------------------------------------
+def searched(town: Town) -> dict[str, Any]:
+    """The Experiment in flight, once it was created."""
+    town.until(lambda: town.server.get("Experiment", (town.status()["tuning"] or {}).get("name", "")))
+    found = town.server.get("Experiment", town.status()["tuning"]["name"])
+    assert found is not None
+    return found
+
+
+def end_search(town: Town, experiment: dict[str, Any], good: bool = True) -> None:
+    """Katib's controller writes how it ended, and Knative's ApiServerSource saw that it changed."""
+    metric = experiment["spec"]["objective"]["objectiveMetricName"]
+    first = {"type": "Created", "status": "True", "reason": "ExperimentCreated", "message": "it is created"}
+    running = {"type": "Running", "status": "False", "reason": "ExperimentRunning", "message": "it ran"}
+    end = {"type": "Succeeded", "status": "True", "reason": "ExperimentGoalReached", "message": "well"}
+    if not good:
+        message = "Experiment has failed because max failed count has reached"
+        end = {"type": "Failed", "status": "True", "reason": "ExperimentMaxFailedTrials", "message": message}
+    best = {
+        "bestTrialName": f"{experiment['metadata']['name']}-1",
+        "parameterAssignments": [{"name": "trees", "value": "80"}],
+        "observation": {"metrics": [{"name": metric, "min": "0.5", "max": "0.8", "latest": "0.8"}]},
+    }
+    status = {"conditions": [first, running, end], "trialsSucceeded": 4 if good else 0}
+    town.server.put({**experiment, "status": {**status, **({"currentOptimalTrial": best} if good else {})}})
+    seen = town.server.get("Experiment", experiment["metadata"]["name"])
+    path = f"/apis/kubeflow.org/v1beta1/namespaces/{NAMESPACE}/experiments/{experiment['metadata']['name']}"
+    more = {"apiversion": "kubeflow.org/v1beta1", "kind": "Experiment", "namespace": NAMESPACE}
+    changed = event("dev.knative.apiserver.resource.update", seen, subject=path, **more)
+    town.post(changed)

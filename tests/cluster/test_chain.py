@@ -11,7 +11,7 @@ import pytest
 
 from homeostat.functions.detect_drift import DriftFacts
 from tests.cluster.callers import Server
-from tests.cluster.players import complete, detector, infer, land, started, tick
+from tests.cluster.players import artifact, complete, detector, infer, land, started, tick
 from tests.cluster.town import Town, town
 
 
@@ -28,9 +28,8 @@ def serve(found: Town) -> str:
     """From the Detector to its first revision, which serves alone."""
     found.apply(detector(found))
     land(found, "first.csv")
-    run = started(found, 1)
-    complete(found, run)
-    name = str(run["display_name"])
+    name = started(found)
+    complete(found, name)
     try_out(found, name)
     found.until(lambda: (found.status()["serving"] or {}).get("name") == name)
     found.until(lambda: found.serving.traffic == {artifact(found, name): 100})
@@ -39,10 +38,6 @@ def serve(found: Town) -> str:
 
 def at(found: Town, percent: int) -> bool:
     return bool((found.status()["canary"] or {}).get("percent") == percent)
-
-
-def artifact(found: Town, name: str) -> str:
-    return f"{found.settings.models_root}/{name}"
 
 
 def try_out(found: Town, name: str, stable: str | None = None, errors: int = 0) -> None:
@@ -66,9 +61,8 @@ def test_from_data_to_a_model_that_serves_to_drift_and_a_rollback(running: Town)
     assert running.condition("RolledOut") == ("True", "Promoted")
 
     land(running, "second.csv")
-    run = started(running, 2)
-    complete(running, run)
-    second = str(run["display_name"])
+    second = started(running, first)
+    complete(running, second)
     for percent in (20, 50):
         running.until(partial(at, running, percent))
         try_out(running, second, first)
@@ -80,9 +74,8 @@ def test_from_data_to_a_model_that_serves_to_drift_and_a_rollback(running: Town)
     running.until(lambda: running.status()["new_rows"] == 60)
     running.eyes[DriftFacts] = DriftFacts("mmd", 0.9, 0.1, 0.001, True, 500, second, ("a",))
     infer(running)
-    run = started(running, 3)
-    complete(running, run)
-    third = str(run["display_name"])
+    third = started(running, second)
+    complete(running, third)
     try_out(running, third, second, errors=100)
     running.until(lambda: running.condition("RolledOut") == ("False", "RolledBack"))
     running.until(lambda: running.serving.traffic == {artifact(running, second): 100})

@@ -6,8 +6,9 @@ embedded broker running eventing/triggers.yaml; Kubeflow Pipelines, KServe, Kati
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,9 +28,10 @@ from homeostat.functions import FUNCTIONS
 from homeostat.functions.detect_drift import DriftFacts
 from homeostat.functions.score_stream import StreamFacts
 from homeostat.infra.cluster import kfp_runs
-from homeostat.infra.cluster.host import function_host
+from homeostat.infra.cluster.host import function_host, served
+from homeostat.infra.cluster.kustomized import Object
 from homeostat.infra.cluster.settings import Settings, read
-from homeostat.infra.serve import function_app
+from homeostat.infra.serve import GATEWAY, function_app
 from homeostat.infra.shell import Host
 from homeostat.models import drift
 from tests.cluster.callers import NAMESPACE, Server
@@ -39,11 +41,11 @@ from tests.cluster.pipelines_review import AUDIENCE, Reviewer
 from tests.cluster.pipelines_server import Pipelines, serving_pipelines
 from tests.cluster.ports import on_a_port
 from tests.cluster.prometheus_answers import Prometheus, serving_figures
-from tests.cluster.rendered import of, overlay
+from tests.cluster.rendered import of, overlay, services
 from tests.cluster.sending import apply, said_yes
 
-EVENTING = Path(__file__).parents[2] / "eventing"
-RIGHTS = ("ServiceAccount", "Role", "RoleBinding")
+NEEDED = ("ServiceAccount", "Role", "RoleBinding", "PodTemplate", "ConfigMap")
+"""What the functions are, and what they read, of an overlay."""
 
 
 @dataclass
@@ -68,11 +70,13 @@ class Town:
     pipelines: Pipelines
     prometheus: Prometheus
     tokens: dict[str, str]
+    functions: Sequence[str]
     clock: Clock = field(default_factory=Clock)
     eyes: dict[type[Any], Any] = field(default_factory=dict)
     hosts: dict[str, Host] = field(default_factory=dict)
     apps: dict[str, ASGIApp] = field(default_factory=dict)
     serving: Controller = field(default_factory=Controller)
+    gateway: str = ""
 
     def http(self, function: str) -> httpx.Client:
         return self.server.http(lambda: self.tokens[function])
@@ -82,7 +86,7 @@ class Town:
 
     def build(self) -> None:
         """Each function's host and app, as its pod would."""
-        for name in FUNCTIONS:
+        for name in self.functions:
             host = function_host(name, self.settings, self.http(name))
             seen = {kind: self._eye(kind) for kind in (DriftFacts, StreamFacts)}
             self.hosts[name] = replace(host, clock=self.clock, observers={**host.observers, **seen})
@@ -152,19 +156,21 @@ def _settings(name: str, sink: str, folder: Path, pipelines: str, prometheus: st
         "HOMEOSTAT_PROMETHEUS_URL": prometheus,
         "HOMEOSTAT_SERVING_MODE": mode,
         "HOMEOSTAT_PIPELINES_NAMESPACE": NAMESPACE,
+        "HOMEOSTAT_OPEN_DOORS": "true",
     }
     if told.get("HOMEOSTAT_PIPELINES_URL"):
         told["HOMEOSTAT_PIPELINES_URL"] = pipelines
     return read(told)
 
 
-def _broker_without_waits(folder: Path) -> list[Path]:
-    """Knative waits for as long as a function asks; a test has no time."""
-    broker = yaml.safe_load((EVENTING / "broker.yaml").read_text())
+def _manifests(folder: Path, objects: list[Object]) -> Path:
+    """The overlay's Broker and Triggers. Knative waits for as long as a function asks; a test has no time."""
+    broker = copy.deepcopy(of(objects, "Broker")["default"])
     del broker["spec"]["delivery"]["retryAfterMax"]
     broker["spec"]["delivery"]["backoffDelay"] = "PT0.05S"
-    (folder / "broker.yaml").write_text(yaml.safe_dump(broker))
-    return [folder / "broker.yaml", EVENTING / "triggers.yaml"]
+    file = folder / "eventing.yaml"
+    file.write_text(yaml.safe_dump_all([broker, *of(objects, "Trigger").values()]))
+    return file
 
 
 @contextlib.contextmanager
@@ -177,8 +183,9 @@ def town(
 ) -> Iterator[Town]:
     """`name` is the overlay whose rights and settings there are."""
     monkeypatch.setattr(drift, "load_backend", lambda: None)  # 5-11 s, for a test that is not run here
-    rights = [one for one in overlay(name) if one["kind"] in RIGHTS]
-    server.put(*rights)
+    objects = overlay(name)
+    server.put(*(one for one in objects if one["kind"] in NEEDED))
+    functions = [one for one in services(objects) if one in FUNCTIONS]
     port = free_port()
     sink = f"http://127.0.0.1:{port}/{NAMESPACE}/default"
     with contextlib.ExitStack() as open_:
@@ -189,16 +196,18 @@ def town(
         token.write_text(_token_for_pipelines(kubernetes))
         monkeypatch.setattr(kfp_runs, "TOKEN", token)
         settings = _settings(name, sink, folder, pipelines.url, prometheus.url, mode)
-        tokens = {one: server.token(NAMESPACE, one) for one in FUNCTIONS}
-        found = Town(server, folder, settings, pipelines, prometheus, tokens)
+        tokens = {one: server.token(NAMESPACE, one) for one in (*functions, GATEWAY)}
+        found = Town(server, folder, settings, pipelines, prometheus, tokens, functions)
         found.build()
-        open_.enter_context(on_a_port(_eventing(found), port=port))
+        open_.enter_context(on_a_port(_eventing(found, objects), port=port))
+        doors: Any = served(GATEWAY, settings, found.http(GATEWAY))
+        found.gateway = open_.enter_context(on_a_port(doors))
         server.forget()
         yield found
 
 
-def _eventing(found: Town) -> Starlette:
-    broker = Broker(found.folder / "broker.db", _broker_without_waits(found.folder), found.subscriber)
+def _eventing(found: Town, objects: list[Object]) -> Starlette:
+    broker = Broker(found.folder / "broker.db", [_manifests(found.folder, objects)], found.subscriber)
 
     @contextlib.asynccontextmanager
     async def running(_: Starlette) -> Any:

@@ -22,7 +22,6 @@ from homeostat.eventing.messages import (
 from homeostat.functions.detector import Detector, DriftState, Judging, Waiting
 from homeostat.functions.plan_retraining import DAY, decide, run_name
 from homeostat.functions.wishes import MAX_DEBOUNCE, merge
-from homeostat.functions.work import GRACE, WorkFacts
 from tests.functions.detectors import (
     HOUR,
     MINUTE,
@@ -309,77 +308,6 @@ def test_a_verdict_that_never_became_a_canary_is_given_up_too() -> None:
     status = remembered(decide(TICK, one), one)
     assert status.judging is None
     assert not status.drift.latched
-
-
-# --- runs that vanish --------------------------------------------------------------------------------------
-def said(state: Any, detail: str = "") -> WorkFacts:
-    return WorkFacts("pump-run", state, detail)
-
-
-@pytest.mark.parametrize(
-    ("state", "words"),
-    [
-        ("gone", "it vanished: its engine does not know it (deleted)"),
-        ("failed", "it failed, and did not say so (deleted)"),
-        ("succeeded", "it succeeded, and its result never arrived (deleted)"),
-    ],
-)
-def test_a_run_whose_engine_has_it_no_more_ends_after_a_while_with_an_event(state: Any, words: str) -> None:
-    facts = said(state, "deleted")
-    one = detector(NOON + MINUTE, run=run(), drift=LATCHED)
-    first = list(decide(TICK, one, facts))
-    assert none(TrainingFailed, first), "the event that tells its end may be on its way"
-    one = later(one, first, GRACE - SECOND)
-    assert none(TrainingFailed, decide(TICK, one, facts))
-    one = one.model_copy(update={"now": one.now + SECOND})
-    messages = list(decide(TICK, one, facts))
-    assert only(TrainingFailed, messages) == TrainingFailed(run="pump-run", error=words)
-    status = remembered(messages, one)
-    assert (status.run, status.message) == (None, f"run pump-run was lost: {words}")
-    assert not status.drift.latched
-
-
-@pytest.mark.parametrize("state", ["running", None])
-def test_a_run_that_is_seen_at_work_or_cannot_be_asked_for_goes_on(state: Any) -> None:
-    one = detector(NOON + MINUTE, run=run())
-    for _ in range(5):
-        one = later(one, decide(TICK, one, said(state)), GRACE)
-        assert one.status.run == run()
-
-
-def test_a_run_that_comes_back_is_given_its_time_anew() -> None:
-    one = detector(NOON + MINUTE, run=run())
-    for state in ("gone", "running", "gone"):
-        one = later(one, decide(TICK, one, said(state)), GRACE)
-        assert one.status.run is not None
-    assert not none(TrainingFailed, decide(TICK, one, said("gone")))
-
-
-def test_an_engine_that_cannot_be_asked_for_a_moment_does_not_save_a_run_that_is_gone() -> None:
-    one = detector(NOON + MINUTE, run=run())
-    one = later(one, decide(TICK, one, said("gone")), GRACE)
-    one = later(one, decide(TICK, one, said(None)), SECOND)
-    assert not none(TrainingFailed, decide(TICK, one, said("gone")))
-
-
-def test_what_is_said_of_another_run_counts_for_nothing() -> None:
-    one = detector(NOON + HOUR, run=run(started=NOON + HOUR))
-    assert remembered(decide(TICK, one, WorkFacts("pump-other", "gone")), one) == one.status
-
-
-def test_the_echo_of_its_own_words_changes_nothing() -> None:
-    lost = run().model_copy(update={"missed": NOON})
-    one = detector(NOON + GRACE, run=lost, new_rows=0)
-    messages = list(decide(TICK, one, said("gone")))
-    one = later(one, messages)
-    assert remembered(decide(only(TrainingFailed, messages), one), one) == one.status
-
-
-def test_only_a_tick_gives_a_run_up() -> None:
-    """An approval that approves nothing remembers nothing: the event would be told again."""
-    one = detector(NOON + 3 * HOUR, run=run())
-    for event in (DATA, ApprovalGiven(approves="?"), FAILED.__class__(run="other", error="")):
-        assert none(TrainingFailed, decide(event, one))
 
 
 @pytest.mark.parametrize("phase", ["training", "judging"])

@@ -31,9 +31,10 @@ def poster(
                     sink, headers=[*headers, *authorization(token()).items()], content=body
                 )
             except httpx.TransportError as error:
-                raise Retry(f"the broker at {sink} does not answer: {error}") from error
+                raise Retry(f"the broker at {sink} does not answer: {error}", kind="Unreachable") from error
             # Knative's ingresses answer 202, others that take events 200 or 204.
             if not answer.is_success:
-                raise Retry(f"the broker at {sink} answered {answer.status_code}: {answer.text[:200]}")
+                said = f"{answer.status_code}: {answer.text[:200]}"
+                raise Retry(f"the broker at {sink} answered {said}", kind="Refused")
 
     return post

@@ -45,6 +45,7 @@ from .runs import Runs
 from .serving import Serving
 from .settings import Settings
 from .store import Store
+from .tuning import Experiments
 
 log = logging.getLogger(__name__)
 
@@ -89,12 +90,20 @@ class Home:
             max_parallel=settings.max_runs,
             environment=environment,
         )
+        self.experiments = Experiments(
+            settings.state,
+            emit=self.broker.accept,
+            max_parallel=settings.max_runs,
+            environment=environment,
+        )
         self.stream = stream_of(self.serving)
         self.host = Host(
             detectors=self.store,
             emit=self.broker.accept,
-            executors=bound(Machine(self.store, self.runs, self.serving)),
-            observers=observers(settings, self.serving, self.stream),
+            executors=bound(Machine(self.store, self.runs, self.serving, self.experiments)),
+            observers=observers(
+                settings, self.serving, self.stream, runs=self.runs, searches=self.experiments
+            ),
         )
         self.functions = {name: function_app(name, self.host) for name in FUNCTIONS if name != APART}
         self.drift_host = Child(
@@ -129,6 +138,7 @@ class Home:
         await self.serving.start()
         await self.drift_host.start()
         await self.runs.start()
+        await self.experiments.start()
         await self.broker.start()
         await finish_all(self.host)
         await self.payloads.start()
@@ -137,6 +147,7 @@ class Home:
         # What is on its way first, while everything that it needs still runs.
         await self.arrivals.stop()
         await self.payloads.stop()
+        await self.experiments.stop()
         await self.broker.stop(self.settings.drain_seconds)
         await self.stream.close()
         await self.runs.stop()

@@ -60,20 +60,22 @@ class Experiments:
         self._slots = asyncio.Semaphore(max_parallel)
         self._states: dict[str, str] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._running = False
 
     async def start(self) -> None:
         """Take up whatever was interrupted, oldest first, and tell what was not told."""
+        self._running = True
         self._root.mkdir(parents=True, exist_ok=True)
         found = [load_object(file.parent) for file in self._root.glob("*/experiment.json")]
         for document in sorted(found, key=lambda one: str(one["metadata"]["creationTimestamp"])):
             name = document["metadata"]["name"]
             self._states[name] = state_of(document)
-            await self._tell(document)
-            if self._states[name] == "running":
+            if self._states[name] == "running" or self._untold(document):
                 self._take_up(name)
 
     async def stop(self) -> None:
-        """End the searches; they go on at the next start."""
+        """End the searches; they go on at the next start, and so do those that are still submitted."""
+        self._running = False
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -105,27 +107,35 @@ class Experiments:
         return load_object(self._root / name) if name in self._states else None
 
     def _take_up(self, name: str) -> None:
+        if not self._running:
+            return
         task = asyncio.create_task(self._work(name), name=f"experiment {name}")
         self._tasks[name] = task
         task.add_done_callback(lambda _: self._tasks.pop(name, None))
 
     async def _work(self, name: str) -> None:
-        async with self._slots:
-            folder, crashes, before = self._root / name, 0, -1
-            while self._states[name] == "running":
-                code = await self._child(folder)
-                document = load_object(folder)
-                ended = sum(one.finished for one in load_trials(folder))
-                crashes, before = (crashes + 1 if ended == before else 1), ended
-                if state_of(document) == "running" and crashes >= MAX_CRASHES:
-                    document = failed(document, f"the search ended with {code}: {_last_words(folder)}")
-                    save_object(folder, document)
-                await self._tell(document)
-                self._states[name] = state_of(document)
-                if self._states[name] == "running":
-                    pause = min(0.25 * 2**crashes, LONGEST_PAUSE)
-                    log.warning("search %s ended with %s; it goes on in %.1f s", name, code, pause)
-                    await asyncio.sleep(pause)
+        await self._try_to_tell(load_object(self._root / name))
+        if self._states[name] == "running":
+            async with self._slots:
+                await self._search(name)
+        await self._tell_at_last(name)
+
+    async def _search(self, name: str) -> None:
+        """Let the search run to its end, from the beginning again when it dies."""
+        folder, crashes, before = self._root / name, 0, -1
+        while self._states[name] == "running":
+            code = await self._child(folder)
+            document = load_object(folder)
+            ended = sum(one.finished for one in load_trials(folder))
+            crashes, before = (crashes + 1 if ended == before else 1), ended
+            if state_of(document) == "running" and crashes >= MAX_CRASHES:
+                document = failed(document, f"the search ended with {code}: {_last_words(folder)}")
+                save_object(folder, document)
+            self._states[name] = state_of(document)
+            if self._states[name] == "running":
+                pause = min(0.25 * 2**crashes, LONGEST_PAUSE)
+                log.warning("search %s ended with %s; it goes on in %.1f s", name, code, pause)
+                await asyncio.sleep(pause)
 
     async def _child(self, folder: Path) -> int:
         """Run the search in a process of its own, and emit each change that it says."""
@@ -141,19 +151,46 @@ class Experiments:
             )
         try:
             while process.stdout and (line := await process.stdout.readline()).endswith(b"\n"):
-                await self._tell(orjson.loads(line))
+                await self._try_to_tell(orjson.loads(line))
             return await process.wait()
         finally:
             if process.returncode is None:
                 await end(process)
 
+    async def _tell_at_last(self, name: str) -> None:
+        """Tell an Experiment as it is now, however long the broker takes none."""
+        pause = 0.25
+        while True:
+            if await self._try_to_tell(load_object(self._root / name)):
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _try_to_tell(self, document: Mapping[str, Any]) -> bool:
+        """A search does not end because a change of it was not taken: the next one tells it as well."""
+        try:
+            await self._tell(document)
+        except Exception as error:  # noqa: BLE001 - a full disk, a broker that stops: it may go later
+            log.warning("a change of %s was not emitted: %s", document["metadata"]["name"], error)
+            return False
+        return True
+
     async def _tell(self, document: Mapping[str, Any]) -> None:
         """Emit this version of an Experiment, unless it or a later one has been."""
-        file = self._root / document["metadata"]["name"] / "emitted"
-        version = int(document["metadata"]["resourceVersion"])
-        if version > _emitted(file):
+        if self._untold(document):
             await self._emit([change(document)])
-            replace(file, str(max(version, _emitted(file))).encode(), durable=False)
+            file = self._emitted_file(document)
+            replace(file, str(max(_version(document), _emitted(file))).encode(), durable=False)
+
+    def _untold(self, document: Mapping[str, Any]) -> bool:
+        return _version(document) > _emitted(self._emitted_file(document))
+
+    def _emitted_file(self, document: Mapping[str, Any]) -> Path:
+        return self._root / str(document["metadata"]["name"]) / "emitted"
+
+
+def _version(document: Mapping[str, Any]) -> int:
+    return int(document["metadata"]["resourceVersion"])
 
 
 def _emitted(file: Path) -> int:

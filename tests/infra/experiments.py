@@ -98,6 +98,7 @@ class Home:
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.events: list[WireEvent] = []
+        self.failing = False
         self.folder = folder
         environment = {"PYTHONPATH": str(REPOSITORY), **options.pop("environment", {})}
         self.engine = Experiments(
@@ -108,11 +109,14 @@ class Home:
         )
 
     async def _emit(self, events: Sequence[WireEvent]) -> None:
+        if self.failing:
+            raise OSError("no space left on device")
         self.events += events
 
     async def ended(self, name: str, seconds: float = 60) -> dict[str, Any]:
         """The Experiment as its last event has it, once the search is over."""
         await until(lambda: self.engine.states()[name] != "running", seconds)
+        await until(lambda: "completionTime" in self.told(name)[-1]["status"], 10)
         return self.told(name)[-1]
 
     def told(self, name: str) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ import typer
 from .terminal import (
     Context,
     Output,
+    aside,
     err,
     fail,
     out,
@@ -73,7 +74,8 @@ def check(
         for finding in examine(source, overlay, lambda name: looking.update(f"looking at {name}")):
             findings.append(finding)
             if output == "text":
-                print_finding(finding)
+                with aside(looking):
+                    print_finding(finding)
     missing = [one for one in findings if not one.ok]
     if output == "json":
         print_json([one.document() for one in findings])
@@ -134,10 +136,10 @@ def diff(
         for change in changes(Api(http), objects, field_manager):
             looking.update(change.name)
             found.append(change)
-            if output == "text":
-                sys.stdout.write(change.lines)
-            if change.error:
-                err.print(plain(f"{change.name}: {change.error}"), style="red", soft_wrap=True)
+            with aside(looking):
+                sys.stdout.write(change.lines if output == "text" else "")
+                if change.error:
+                    err.print(plain(f"{change.name}: {change.error}"), style="red", soft_wrap=True)
     if output == "json":
         print_json([one.document() for one in found])
     if any(one.error for one in found):

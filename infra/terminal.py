@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, ParamSpec, TypeVar
@@ -15,6 +16,7 @@ import orjson
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.status import Status
 from rich.text import Text
 
 from homeostat.eventing.broker.schema import DamagedStore
@@ -86,6 +88,15 @@ def plain(text: str) -> Text:
 
 def print_json(document: Any) -> None:
     sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+
+
+@contextlib.contextmanager
+def aside(progress: Status) -> Iterator[None]:
+    """The progress that stderr shows stands aside while stdout is written: both may be one terminal."""
+    progress.stop()
+    yield
+    sys.stdout.flush()
+    progress.start()
 
 
 def print_finding(one: Finding) -> None:

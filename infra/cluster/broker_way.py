@@ -3,6 +3,7 @@ which passes it on to the ingress's Service (`services/proxy`) for whoever has t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -11,7 +12,7 @@ import orjson
 from homeostat.eventing.errors import Fault, Reject, shown
 
 from .kinds import BROKER
-from .remote import Api, Denied, Unreachable
+from .remote import Api, Unreachable
 
 BROKER_NAME = "default"
 PORTS = {"http": 80, "https": 443}
@@ -57,24 +58,29 @@ def post(http: httpx.Client, url: str, headers: dict[str, str], body: bytes) -> 
         raise Unreachable(f"the API server does not answer ({type(error).__name__})") from None
     if answer.is_success:
         return
-    said = _message(answer)
+    said = _said(answer)
     where = " in ".join(service_of(url) or ())
     if answer.status_code == 403:
         mend = f"ask for the right to create services/proxy on {where}, or give a --sink that you reach"
-    elif answer.status_code in (502, 503, 504) or "proxy" in said:
-        mend = f"the API server does not reach its pods: kubectl get endpoints of {where}"
+    elif said.by_kubernetes:
+        mend = f"the API server does not reach its pods: kubectl get services,endpointslices of {where}"
     else:
         mend = "the broker refused the event"
-    raise Reject(Fault("broker", f"{where}, answering {answer.status_code}", f"{mend} ({said})"))
+    raise Reject(Fault("broker", f"{where}, answering {answer.status_code}", f"{mend} ({said.text})"))
 
 
-def _message(answer: httpx.Response) -> str:
+@dataclass(frozen=True)
+class _Said:
+    text: str
+    by_kubernetes: bool
+
+
+def _said(answer: httpx.Response) -> _Said:
+    """What a refusal says, and whether it is the API server's own (a Status) or came from behind it."""
     try:
         said = orjson.loads(answer.content)
     except orjson.JSONDecodeError:
         said = answer.text
-    found = said.get("message") or said.get("error") if isinstance(said, dict) else said
-    return str(found or answer.reason_phrase)[:400]
-
-
-__all__ = ["BROKER_NAME", "Denied", "address", "post", "proxied", "service_of"]
+    found = said if isinstance(said, dict) else {}
+    text = found.get("message") or found.get("error") or (answer.text or answer.reason_phrase)
+    return _Said(str(text)[:400], found.get("kind") == "Status")

@@ -25,7 +25,7 @@ kubectl get configmaps,serviceaccounts,services,roles,rolebindings,networkpolici
 deployments,statefulsets,brokers,triggers,eventpolicies,services.serving.knative.dev,\
 clusterservingruntimes,clustertrainingruntimes,namespaces -n homeostat -o yaml > cluster/ours.yaml
 kubectl get sources,podmonitors,prometheusrules -n homeostat -o yaml > cluster/sources.yaml
-kubectl get endpoints,deployments -A -o yaml > cluster/parts.yaml
+kubectl get endpointslices,deployments -A -o yaml > cluster/parts.yaml
 kubectl get secrets -n homeostat -o name > cluster/secrets.txt"""
 """What an export holds. Of Secrets only the names, which is all that is read of them anywhere."""
 

@@ -4,12 +4,13 @@ a Service. A person's machine reaches no address of the cluster, so the API serv
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..findings import Finding
 from .broker_way import BROKER_NAME, service_of
 from .check_sources import Source, Unknown
-from .kinds import BROKER, CONFIG_MAP, ENDPOINTS
+from .kinds import BROKER, CONFIG_MAP, ENDPOINT_SLICE, ENDPOINTS
 from .kustomized import Object
 from .render import NAMESPACE, SETTINGS, config_map, wrong_settings
 
@@ -91,18 +92,34 @@ def _behind(source: Source, name: str, url: str, said_by: str) -> Iterator[Findi
         return
     service, namespace = where
     try:
-        found = source.find(ENDPOINTS, namespace, service)
+        answering = _answering(source, service, namespace)
     except Unknown as unknown:
         yield Finding(f"way to {name}", False, f"{unknown.what}: {unknown.found}", unknown.mend)
         return
-    if found is None:
+    if answering is None:
         mend = f"install {name}, or write its address into {said_by}"
         yield Finding(f"way to {name}", False, f"no Service {service} in {namespace}", mend)
-        return
-    subsets = found.get("subsets") or ()
-    answering = sum(len(one.get("addresses") or ()) for one in subsets)
-    if answering:
+    elif answering:
         yield Finding(f"way to {name}", True, f"{answering} pods behind {service} in {namespace}")
     else:
         mend = f"kubectl -n {namespace} get pods; its events and logs say why none is ready"
         yield Finding(f"way to {name}", False, f"no pod behind {service} in {namespace} is ready", mend)
+
+
+def _answering(source: Source, service: str, namespace: str) -> int | None:
+    """How many pods behind it are ready; None where there is no such Service."""
+    try:
+        slices = [one for one in source.all(ENDPOINT_SLICE, namespace) if _of(one) == service]
+    except Unknown:
+        slices = []
+    if slices:
+        ends = [end for one in slices for end in one.get("endpoints") or ()]
+        return sum((end.get("conditions") or {}).get("ready", True) is True for end in ends)
+    # Older clusters, and whoever may read only these.
+    found = source.find(ENDPOINTS, namespace, service)
+    subsets = (found or {}).get("subsets") or ()
+    return None if found is None else sum(len(one.get("addresses") or ()) for one in subsets)
+
+
+def _of(endpoint_slice: Mapping[str, Any]) -> str:
+    return str(endpoint_slice["metadata"].get("labels", {}).get("kubernetes.io/service-name", ""))

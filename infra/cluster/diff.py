@@ -13,7 +13,7 @@ from homeostat.eventing.errors import Reject
 from .errors import Conflict
 from .kinds import Kind, metadata
 from .kustomized import Object
-from .remote import FIELD_MANAGER, Api, Denied
+from .remote import FIELD_MANAGER, Api
 from .render import text
 
 LEFT_OUT = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid", "selfLink")
@@ -39,8 +39,6 @@ def changes(api: Api, objects: Sequence[Object], manager: str = FIELD_MANAGER) -
         name = _name(one)
         try:
             yield _change(api, one, name, manager)
-        except Denied as denied:
-            yield Change(name, "error", error=f"{denied}; {denied.mend}")
         except (Reject, Conflict) as rejected:
             yield Change(name, "error", error=str(rejected))
 

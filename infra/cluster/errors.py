@@ -127,7 +127,7 @@ def classed(asking: Asking, refusal: Refusal, text: str) -> Exception:
             return Retry(f"cannot {asking}: {mend} ({text})", after=30, kind=kind)
         case 403:
             # Granting the right is enough: the event is still there.
-            mend = f"grant the verb {asking.verb} on {asking.resource} to this ServiceAccount"
+            mend = f"grant the verb {asking.verb} on {asking.resource} to whom it names"
             return Retry(f"cannot {asking}: {mend} ({text})", after=60, kind=kind)
         case 404:
             return Retry(

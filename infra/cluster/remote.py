@@ -36,17 +36,15 @@ class Unreachable(Unanswered):
     """The cluster does not answer, or does not let this user in."""
 
 
-class Denied(Exception):
+class Denied(Reject):
     """This user has no right to ask that."""
 
     def __init__(self, asking: Asking, text: str) -> None:
-        super().__init__(f"cannot {asking}: {text}")
         self.asking, self.text = asking, text
-
-    @property
-    def mend(self) -> str:
-        where = f" in {self.asking.namespace}" if self.asking.namespace else ""
-        return f"ask for the right to {self.asking.verb} {self.asking.resource}{where}"
+        right = f"the right to {asking.verb} {asking.resource}"
+        where = f" in {asking.namespace}" if asking.namespace else ""
+        self.mend = f"ask for {right}{where}"
+        super().__init__(Fault(right, f"missing ({text})", self.mend))
 
 
 @contextlib.contextmanager

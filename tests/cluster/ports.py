@@ -13,11 +13,13 @@ from starlette.applications import Starlette
 
 
 @contextlib.contextmanager
-def on_a_port(app: Starlette, tls: tuple[Path, Path] | None = None, port: int = 0) -> Iterator[str]:
+def on_a_port(
+    app: Starlette, tls: tuple[Path, Path] | None = None, port: int = 0, host: str = "127.0.0.1"
+) -> Iterator[str]:
     """Its address, until the block ends; `tls` are the files of a certificate and its key. A free port, where
     none is told."""
     files = {"ssl_certfile": str(tls[0]), "ssl_keyfile": str(tls[1])} if tls else {}
-    running = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", **files))  # type: ignore[arg-type]
+    running = uvicorn.Server(uvicorn.Config(app, host, port, log_level="error", **files))  # type: ignore[arg-type]
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
     while not running.started:

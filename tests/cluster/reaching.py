@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from homeostat.eventing.wire import WireEvent
 from homeostat.infra.cli import cli
 from tests.cluster.answers import forbidden
 from tests.cluster.api_server import ApiServer, app
-from tests.cluster.callers import Server
+from tests.cluster.callers import NAMESPACE, Server
 from tests.cluster.ports import on_a_port
 from tests.cluster.rights import Asked, allowed
 
@@ -42,6 +42,18 @@ def kubeconfig(folder: Path, server: Server, token: str, url: str = "") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config").write_text(yaml.safe_dump(config))
     return folder / "config"
+
+
+def somebody(server: Server, *rules: Mapping[str, Any]) -> str:
+    """The token of one who may do that in our namespace, and nothing else."""
+    group, named = "rbac.authorization.k8s.io", {"name": "somebody", "namespace": NAMESPACE}
+    head = {"apiVersion": f"{group}/v1", "metadata": named}
+    whose = {
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": "somebody"},
+        "subjects": [{"kind": "ServiceAccount", **named}],
+    }
+    server.put({**head, "kind": "Role", "rules": list(rules)}, {**head, "kind": "RoleBinding", **whose})
+    return server.token(NAMESPACE, "somebody")
 
 
 def homeostat(config: Path | None, *arguments: str) -> Result:

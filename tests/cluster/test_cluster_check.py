@@ -87,6 +87,23 @@ def test_standard_mode_needs_the_field_by_which_a_canary_gets_its_share(shared: 
     assert "install KServe >=0.20" in missing(found)["inferenceservices.serving.kserve.io spec.canary"]
 
 
+def test_who_stands_behind_a_service_is_told_by_its_slices_first(shared: Path, tmp_path: Path) -> None:
+    def behind(*ready: bool) -> Object:
+        label = {"kubernetes.io/service-name": "ml-pipeline"}
+        return {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "ml-pipeline-x", "namespace": "kubeflow", "labels": label},
+            "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": one}} for one in ready],
+        }
+
+    objects = complete("production")
+    _, found = check(exported(tmp_path / "one", [*objects, behind(True, False)]))
+    assert found["way to Kubeflow Pipelines"]["found"] == "1 pods behind ml-pipeline in kubeflow"
+    _, found = check(exported(tmp_path / "none", [*objects, behind(False)]))
+    assert "is ready" in missing(found)["way to Kubeflow Pipelines"]
+
+
 def test_what_an_export_does_not_speak_of_is_unknown_rather_than_missing(
     shared: Path, tmp_path: Path
 ) -> None:

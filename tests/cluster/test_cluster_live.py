@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +21,9 @@ from tests.cluster.callers import NAMESPACE, Server
 from tests.cluster.complete import IMAGES, complete, find, without
 from tests.cluster.kinds import by_kind
 from tests.cluster.kube_apiserver import KubeApiServer
-from tests.cluster.reaching import findings, fronted, homeostat, kubeconfig
+from tests.cluster.reaching import findings, fronted, homeostat, kubeconfig, somebody
 
-READER = "reader"
+READ_ALL = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]}
 
 
 def installed(server: Server, overlay: str = "dev") -> list[Object]:
@@ -37,26 +39,11 @@ def installed(server: Server, overlay: str = "dev") -> list[Object]:
 def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     """A real server is everybody's: what was installed there goes."""
     yield
-    server = request.node.funcargs.get("cluster")
+    server = request.node.funcargs.get("cluster") or request.node.funcargs.get("real")
     if isinstance(server, KubeApiServer):
         for kind in {Kind.of(one) for one in complete("dev")} - {Kind("v1", "Namespace"), CRD}:
-            server.http(server.admin).delete(kind.path(NAMESPACE)).raise_for_status()
-
-
-def role(rules: list[dict[str, object]]) -> list[Object]:
-    """For a ServiceAccount that somebody uses to look at things."""
-    metadata = {"name": READER, "namespace": NAMESPACE}
-    group = "rbac.authorization.k8s.io"
-    return [
-        {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "RoleBinding",
-            "metadata": metadata,
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": READER},
-            "subjects": [{"kind": "ServiceAccount", "name": READER, "namespace": NAMESPACE}],
-        },
-    ]
+            with server.http(server.admin) as http:
+                http.delete(kind.path(NAMESPACE)).raise_for_status()
 
 
 @contextlib.contextmanager
@@ -121,9 +108,7 @@ def test_an_empty_cluster_is_no_error(cluster: Server, tmp_path: Path) -> None:
 
 def test_whoever_may_not_ask_for_others_reckons_from_roles(cluster: Server, tmp_path: Path) -> None:
     installed(cluster)
-    everything = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]}
-    cluster.put(*role([everything]))
-    with reached(cluster, tmp_path, cluster.token(NAMESPACE, READER)) as config:
+    with reached(cluster, tmp_path, somebody(cluster, READ_ALL)) as config:
         code, missing, found = check(config)
     assert code == 1
     assert found["rights of functions"]["found"] == "reckoned from Roles and bindings"
@@ -162,7 +147,8 @@ def test_of_a_secret_only_its_metadata_is_read(real: KubeApiServer) -> None:
     data = {"password": "c2VjcmV0"}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": NAMESPACE}}
     real.put({**secret, "data": data})
-    found = Api(real.http(real.admin)).get(SECRET, NAMESPACE, "s", METADATA)
+    with real.http(real.admin) as http:
+        found = Api(http).get(SECRET, NAMESPACE, "s", METADATA)
     assert found is not None
     assert (found["kind"], "data" in found) == ("PartialObjectMetadata", False)
 
@@ -209,20 +195,39 @@ def test_a_field_that_the_cluster_does_not_know_is_an_error(cluster: Server) -> 
     installed(cluster)
     broker = find(complete("dev"), "Broker", "default")
     wrong = {**broker, "spec": {**broker["spec"], "retries": 3}}
-    api = Api(cluster.http(cluster.admin))
-    first, second = changes(api, [wrong, find(complete("dev"), "ConfigMap", "homeostat")])
+    with cluster.http(cluster.admin) as http:
+        first, second = changes(Api(http), [wrong, find(complete("dev"), "ConfigMap", "homeostat")])
     assert (first.change, "retries" in first.error) == ("error", True)
     assert second.change == "none"
 
 
 def test_who_may_not_apply_is_told_which_right_is_missing(cluster: Server, tmp_path: Path) -> None:
     installed(cluster)
-    cluster.put(*role([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]}]))
-    with reached(cluster, tmp_path, cluster.token(NAMESPACE, READER)) as config:
+    with reached(cluster, tmp_path, somebody(cluster, READ_ALL)) as config:
         code, found = diff(config)
     assert code == 2
     said = found["eventing.knative.dev.v1.Broker.homeostat.default"]["error"]
     assert said.endswith("ask for the right to patch brokers.eventing.knative.dev in homeostat")
+
+
+def test_what_is_rendered_is_applied_by_kubectl_and_differs_no_more(
+    real: KubeApiServer, tmp_path: Path
+) -> None:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("no kubectl on this machine: what is rendered is not applied by it")
+    config = kubeconfig(tmp_path, real, real.admin)
+    text = homeostat(config, "cluster", "render", "--overlay", "dev", *IMAGE_FLAGS).stdout
+    command = [kubectl, "--kubeconfig", str(config), "--context", "plant", "apply", "--server-side"]
+    command += ["--force-conflicts", "--field-manager", "homeostat", "-f", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    code, found = diff(config)
+    assert [one for one in found.values() if one["change"] != "none"] == []
+    assert code == 0
+    # What is no longer rendered goes.
+    code, found = diff(config, "--overlay", "minimal")
+    assert "-  HOMEOSTAT_LOG_LEVEL: debug\n" in found["v1.ConfigMap.homeostat.homeostat"]["diff"]
 
 
 @pytest.mark.parametrize("overlay", NAMES)

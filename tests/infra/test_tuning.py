@@ -383,3 +383,10 @@ def test_a_search_that_cannot_even_begin_ends_as_failed(
     assert "IsADirectoryError" in found["status"]["conditions"][-1]["message"]
     assert strange(found) == []
     assert engine.engine.states() == {"search": "failed"}
+
+
+def test_the_home_itself_loads_nothing_of_what_a_search_needs() -> None:
+    heavy = "optuna cmaes scipy torch numpy sqlalchemy".split()
+    code = f"import sys, homeostat.infra.local.tuning; print([one for one in {heavy} if one in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,14 +11,13 @@ import pytest
 
 from homeostat.eventing import codec
 from homeostat.eventing.errors import Reject, Retry
-from homeostat.eventing.messages import DriftDetected, Promote, StartTraining, TrainingRequested
+from homeostat.eventing.messages import DriftDetected, Promote, TrainingRequested
 from homeostat.eventing.wire import WireEvent
 from homeostat.functions.detector import Batch, Cause, Detector, Revision, Status
 from homeostat.functions.spec import Spec
 from homeostat.infra.cluster import claims
 from homeostat.infra.cluster.detectors import BYTES, DetectorObjects
 from homeostat.infra.outcome import Claim, Outcome
-from homeostat.infra.shell import Host, handle
 from homeostat.infra.trouble import Trouble
 from tests.cluster.answers import Refused
 from tests.cluster.api_server import ApiServer
@@ -280,47 +277,6 @@ def test_a_cluster_without_our_crd_says_so_and_does_not_call_detectors_unknown(s
 
 
 # --- under the shell -------------------------------------------------------------------------------------
-@pytest.mark.parametrize("count", [20, pytest.param(500, marks=pytest.mark.slow)])
-def test_two_replicas_fed_the_same_events_decide_each_once(server: ApiServer, count: int) -> None:
-    """Both may carry out what one of them decided: the names of what they start are the same."""
-    names = [f"pump-{number}" for number in range(count)]
-    status = Status(batches=(batch(),), new_rows=90_000).model_dump(mode="json")
-    server.put(*({**detector(name), "status": status} for name in names))
-    started: list[tuple[str, str]] = []
-    emitted: list[str] = []
-
-    async def emit(events: Any) -> None:
-        emitted.extend(one.attributes["id"] for one in events)
-
-    async def execute(command: StartTraining, _: Detector) -> None:
-        started.append((command.detector, command.run))
-
-    def feed(_: int) -> None:
-        async def all_of_them() -> None:
-            host = Host(of(server, "plan-retraining"), emit, {StartTraining: execute}, clock=lambda: NOW)
-            for name in names:
-                await again_until_taken(wire(TrainingRequested(force=True), f"e-{name}", name), host)
-
-        asyncio.run(all_of_them())
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(feed, range(2)))
-    assert len(set(started)) == count
-    assert {name for name, _ in started} == set(names)
-    assert of(server, "plan-retraining").unfinished() == []
-
-
-async def again_until_taken(event: WireEvent, host: Host) -> None:
-    for _ in range(50):
-        try:
-            await handle("plan-retraining", event, host)
-        except Retry:
-            await asyncio.sleep(0.01)
-        else:
-            return
-    raise AssertionError("never taken")
-
-
 def test_every_right_on_detectors_is_granted_and_used(
     server: ApiServer,
 ) -> None:

@@ -62,10 +62,9 @@ def check(
     Example: [bold]homeostat cluster check --context plant --overlay production[/bold]
     """
     from .cluster.check import examine
-    from .cluster.check_sources import EXPORT
 
     if how:
-        out.print(plain(EXPORT), soft_wrap=True)
+        _print_how(overlay)
         return
     if offline and (lacking := [str(one) for one in offline if not one.exists()]):
         fail(f"--offline is {', '.join(lacking)}: there is no such file", 2)
@@ -146,6 +145,15 @@ def diff(
         raise typer.Exit(2)
     if any(one.lines for one in found):
         raise typer.Exit(1)
+
+
+def _print_how(overlay: str) -> None:
+    from .cluster.check_sources import export
+    from .cluster.kinds import Kind
+    from .cluster.render import NAMESPACE, rendered
+
+    for line in export({Kind.of(one) for one in rendered(overlay)}, NAMESPACE):
+        out.print(plain(line), soft_wrap=True)
 
 
 def _rendered(

@@ -58,7 +58,7 @@ class OnMachine:
 
 @contextlib.contextmanager
 def place(state: Path, context: str | None, namespace: str) -> Iterator[OnMachine | OnCluster]:
-    if context is None:
+    if not context:
         yield OnMachine(state)
         return
     from .cluster.place import OnCluster

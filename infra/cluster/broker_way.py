@@ -60,13 +60,21 @@ def post(http: httpx.Client, url: str, headers: dict[str, str], body: bytes) -> 
         return
     said = _said(answer)
     where = " in ".join(service_of(url) or ())
-    if answer.status_code == 403:
-        mend = f"ask for the right to create services/proxy on {where}, or give a --sink that you reach"
-    elif said.by_kubernetes:
-        mend = f"the API server does not reach its pods: kubectl get services,endpointslices of {where}"
-    else:
-        mend = "the broker refused the event"
+    mends = _ITS_OWN if said.by_kubernetes else _BROKERS
+    mend = mends.get(answer.status_code, mends[0]).format(where=where)
     raise Reject(Fault("broker", f"{where}, answering {answer.status_code}", f"{mend} ({said.text})"))
+
+
+_ITS_OWN = {
+    403: "ask for the right to create services/proxy on {where}, or give a --sink that you reach",
+    0: "the API server does not reach its pods: kubectl get services,endpointslices of {where}",
+}
+_BROKERS = {
+    401: "it asks for a token (authentication-oidc), which people do not have: give a --sink of the gateway",
+    403: "its EventPolicies do not let this event in: give a --sink of the gateway",
+    0: "the broker refused the event",
+}
+"""Mends by status, and 0 for every other."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..findings import Finding
 from . import check_kinds, check_objects, check_parts, check_rights, check_ways
+from .broker_way import service_of
 from .check_sources import Source, Unknown
 from .kustomized import Object
 from .render import NAMESPACE, rendered
@@ -38,7 +39,10 @@ def _ways(look: Look) -> Iterator[Finding]:
 
 
 def _yours(look: Look) -> Iterator[Finding]:
-    return check_rights.yours(look.source, NAMESPACE) if look.source.is_live else iter(())
+    if not look.source.is_live:  # an export is nobody's
+        return iter(())
+    found = service_of(check_ways.ingress(look.source))
+    return check_rights.yours(look.source, NAMESPACE, found[1] if found else None)
 
 
 LOOKS: dict[str, Callable[[Look], Iterator[Finding]]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from ..findings import Finding
@@ -55,11 +56,14 @@ def accounts(source: Source, objects: Sequence[Object]) -> Iterator[Finding]:
         yield _judged(name, rights, _reckoned(source, namespace, name, rights))
 
 
-def yours(source: Source, namespace: str) -> Iterator[Finding]:
-    """What the user may who asks: no fault of the cluster's."""
-    for right, use in YOURS:
-        asked = Right(right.verb, right.group, right.resource, namespace=namespace)
-        if source.may(asked):
+def yours(source: Source, namespace: str, ingress: str | None) -> Iterator[Finding]:
+    """What the user may who asks: no fault of the cluster's. `ingress` is the broker's ingress' namespace."""
+    asked = [(replace(right, namespace=namespace), use) for right, use in YOURS]
+    if ingress:
+        proxy = Right("create", "", "services", "proxy", namespace=ingress)
+        asked.append((proxy, "homeostat emit --context"))
+    for right, use in asked:
+        if source.may(right):
             yield Finding(f"you may {right}", True, f"for `{use}`")
         else:
             yield Finding(f"you may not {right}", True, "no", advice=f"`{use}` needs it; ask for it")

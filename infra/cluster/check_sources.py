@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,16 +18,6 @@ from .kinds import SECRET, Kind, metadata
 from .remote import METADATA, Api, Denied
 
 Found = TypeVar("Found")
-
-EXPORT = """kubectl version -o yaml > cluster/version.yaml
-kubectl get crd -o yaml > cluster/crds.yaml
-kubectl get configmaps,serviceaccounts,services,roles,rolebindings,networkpolicies,poddisruptionbudgets,\
-deployments,statefulsets,brokers,triggers,eventpolicies,services.serving.knative.dev,\
-clusterservingruntimes,clustertrainingruntimes,namespaces -n homeostat -o yaml > cluster/ours.yaml
-kubectl get sources,podmonitors,prometheusrules -n homeostat -o yaml > cluster/sources.yaml
-kubectl get endpointslices,deployments -A -o yaml > cluster/parts.yaml
-kubectl get secrets -n homeostat -o name > cluster/secrets.txt"""
-"""What an export holds. Of Secrets only the names, which is all that is read of them anywhere."""
 
 
 class Unknown(Exception):
@@ -173,6 +163,19 @@ class Exported:
 
 
 Source = Live | Exported
+
+
+def export(kinds: Iterable[Kind], namespace: str) -> Iterator[str]:
+    """The kubectl calls that write what `Exported` reads; one for each kind, as kubectl gives up a call that
+    names a kind which the cluster does not have. Of Secrets the names, which is all that is read of them."""
+    yield "mkdir -p cluster"
+    yield "kubectl version -o yaml > cluster/version.yaml"
+    for kind in sorted(kinds, key=lambda one: one.resource):
+        where = f" -n {namespace}" if kind.namespaced else ""
+        yield f"kubectl get {kind.resource}{where} -o yaml > cluster/{kind.resource}.yaml"
+    for plural in ("deployments", "endpointslices"):
+        yield f"kubectl get {plural} -A -o yaml > cluster/all-{plural}.yaml"
+    yield f"kubectl get secrets -n {namespace} -o name > cluster/secrets.txt"
 
 
 def _yaml(text: str) -> Iterator[Any]:

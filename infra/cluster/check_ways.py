@@ -75,13 +75,18 @@ def ways(source: Source, settings: Mapping[str, str]) -> Iterator[Finding]:
     for key, name in WAYS.items():
         if settings.get(key):
             yield from _behind(source, name, settings[key], key)
+    address = ingress(source)
+    if address:
+        yield from _behind(source, "the broker's ingress", address, "the Broker's status.address.url")
+
+
+def ingress(source: Source) -> str:
+    """The broker's address in its own words; empty while it says none, or may not be asked."""
     try:
         found = source.find(BROKER, NAMESPACE, BROKER_NAME) or {}
     except Unknown:
-        return
-    address = found.get("status", {}).get("address", {}).get("url")
-    if address:
-        yield from _behind(source, "the broker's ingress", address, "the Broker's status.address.url")
+        return ""
+    return str(found.get("status", {}).get("address", {}).get("url", ""))
 
 
 def _behind(source: Source, name: str, url: str, said_by: str) -> Iterator[Finding]:

@@ -72,6 +72,7 @@ def test_a_complete_cluster_has_nothing_to_mend(cluster: Server, tmp_path: Path)
     assert str(found["Kubernetes"]["found"]).startswith("v1.")
     assert "rights of functions" not in found, "nothing had to be reckoned"
     assert found["you may create detectors.homeostat.dev"]["found"] == "for `homeostat apply --context`"
+    assert found["you may create services/proxy"]["found"] == "for `homeostat emit --context`"
 
 
 def test_what_is_gone_is_found(cluster: Server, tmp_path: Path) -> None:

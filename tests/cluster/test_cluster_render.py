@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from homeostat.infra.cluster.check_sources import EXPORT
+from homeostat.infra.cluster.kinds import Kind
 from homeostat.infra.cluster_cli import cluster
 from tests.cluster.complete import IMAGES
 from tests.cluster.reaching import homeostat
@@ -101,8 +101,13 @@ def test_every_verb_explains_itself_with_an_example(verb: str) -> None:
     assert "Example:" in result.output
 
 
-def test_what_an_export_needs_is_printed() -> None:
-    assert homeostat(None, "cluster", "check", "--how").stdout == EXPORT + "\n"
+def test_the_calls_that_export_a_cluster_are_printed() -> None:
+    lines = homeostat(None, "cluster", "check", "--how", "--overlay", "dev").stdout.splitlines()
+    assert lines[0] == "mkdir -p cluster"
+    asked = {line.split()[2] for line in lines if line.startswith("kubectl get")}
+    wanted = {Kind.of(one).resource for one in overlay("dev")}
+    assert asked == {*wanted, "secrets", "endpointslices", "deployments"}
+    assert "kubectl get secrets -n homeostat -o name > cluster/secrets.txt" in lines, "never what is in them"
 
 
 def test_an_installed_package_renders_the_same(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def test_the_same_name_again_is_the_same_search(tmp_path: Path) -> None:
 
 def test_a_search_that_is_killed_goes_on_and_repeats_no_finished_trial(tmp_path: Path) -> None:
     document = slow(tmp_path, "tpe")
-    kept: set[str] = set()
+    kept: dict[str, int] = {}
 
     async def story() -> None:
         async with home(tmp_path) as found:
@@ -104,7 +104,7 @@ def test_a_search_that_is_killed_goes_on_and_repeats_no_finished_trial(tmp_path:
                 await until(lambda least=least: len(finished(found)) >= least, 60)  # type: ignore[misc]
                 (search,) = searches()
                 os.kill(search.pid, signal.SIGKILL)
-                kept.update(finished(found))
+                kept.update(counted(found))
             ended = await found.ended("search")
         assert conditions(ended) == DONE
         assert ended["status"]["trialsSucceeded"] == 10
@@ -158,7 +158,7 @@ def test_a_home_that_is_killed_takes_its_trials_along_and_the_next_one_goes_on(t
     assert conditions(ended) == DONE
     trials = before.trials("search")
     assert {name: trials[name] for name in kept} == kept
-    no_trial_twice(tmp_path, kept)
+    no_trial_twice(tmp_path, dict.fromkeys(kept, 1))
     # Nor does chance begin anew: the same seed again would try the same again.
     assert len({one["assignments"]["x"] for one in trials.values()}) == 10
 
@@ -173,17 +173,29 @@ def finished(found: Home) -> dict[str, Any]:
     return {name: one for name, one in found.trials("search").items() if one["condition"] != "Running"}
 
 
-def no_trial_twice(folder: Path, kept: Collection[str]) -> None:
-    """Those that were written down as finished were begun once, and what was begun again was begun with the
-    same value. (One that ended in the very moment of the kill may be there twice.)"""
-    begun: dict[str, list[str]] = {}
+def counted(found: Home) -> dict[str, int]:
+    """Of every finished trial, how often it was begun."""
+    times = begun(found.folder)
+    return {name: len(times[name]) for name in finished(found)}
+
+
+def begun(folder: Path) -> dict[str, list[str]]:
+    """By a trial's name: the value that it had each time that it was begun."""
+    found: dict[str, list[str]] = {}
     for line in (folder / "ledger").read_text().splitlines():
         what, name, x = line.split()
         if what == "begun":
-            begun.setdefault(name, []).append(x)
-    assert len(begun) == 10
-    assert all(len(set(values)) == 1 for values in begun.values())
-    assert {name: len(begun[name]) for name in kept} == dict.fromkeys(kept, 1)
+            found.setdefault(name, []).append(x)
+    return found
+
+
+def no_trial_twice(folder: Path, kept: Mapping[str, int]) -> None:
+    """What was written down as finished at a kill, having been begun so often, was not begun again; and what
+    was begun again had the same value. (One that ended in that very moment may be there twice.)"""
+    found = begun(folder)
+    assert len(found) == 10
+    assert all(len(set(values)) == 1 for values in found.values())
+    assert {name: len(found[name]) for name in kept} == kept
 
 
 def searches() -> list[psutil.Process]:
@@ -386,7 +398,7 @@ def test_a_search_that_cannot_even_begin_ends_as_failed(
 
 
 def test_the_home_itself_loads_nothing_of_what_a_search_needs() -> None:
-    heavy = "optuna cmaes scipy torch numpy sqlalchemy".split()
+    heavy = ["optuna", "cmaes", "scipy", "torch", "numpy", "sqlalchemy"]
     code = f"import sys, homeostat.infra.local.tuning; print([one for one in {heavy} if one in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"

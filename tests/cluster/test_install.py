@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -17,13 +19,14 @@ from homeostat.functions.spec import Spec
 from homeostat.infra.cluster import client
 from homeostat.infra.cluster.client import Objects
 from homeostat.infra.cluster.crd import crd
-from tests.cluster.callers import NAMESPACE, Server, detector, eventually, objects
+from tests.cluster.callers import BASE, NAMESPACE, Server, detector, eventually, objects
 from tests.cluster.detector_documents import documents
 from tests.cluster.kinds import vendors
 from tests.cluster.kube_apiserver import KubeApiServer
 from tests.cluster.rendered import OVERLAYS, of, overlay
 from tests.cluster.sending import Unwelcome, apply, said_yes
 
+EXAMPLES = sorted((BASE / "examples").glob("*.yaml"))
 DETECTORS = f"/apis/homeostat.dev/v1alpha1/namespaces/{NAMESPACE}/detectors"
 SPECS = Spec.model_json_schema()
 ACCOUNT = {
@@ -137,6 +140,14 @@ def test_a_rule_refuses_what_a_schema_cannot(
     real: KubeApiServer, section: str, value: Any, said: str
 ) -> None:
     assert said in tried(real, {**MINIMAL, section: value})
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+def test_an_example_is_taken_as_it_lies(cluster: Server, file: Path) -> None:
+    for document in yaml.safe_load_all(file.read_text()):
+        with admin(cluster) as http:
+            document["metadata"]["namespace"] = NAMESPACE
+            apply(http, document)
 
 
 CHECKS = settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)

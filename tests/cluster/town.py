@@ -50,9 +50,12 @@ NEEDED = ("ServiceAccount", "Role", "RoleBinding", "PodTemplate", "ConfigMap")
 
 @dataclass
 class Clock:
+    """Time passes with each look, if little."""
+
     now: datetime = datetime(2026, 11, 24, 13, 0, tzinfo=UTC)
 
     def __call__(self) -> datetime:
+        self.later(milliseconds=1)
         return self.now
 
     def later(self, **by: float) -> None:
@@ -77,9 +80,10 @@ class Town:
     apps: dict[str, ASGIApp] = field(default_factory=dict)
     serving: Controller = field(default_factory=Controller)
     gateway: str = ""
+    clients: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def http(self, function: str) -> httpx.Client:
-        return self.server.http(lambda: self.tokens[function])
+        return self.clients.enter_context(self.server.http(lambda: self.tokens[function]))
 
     def admin(self) -> httpx.Client:
         return self.server.http(self.server.admin)
@@ -198,6 +202,7 @@ def town(
         settings = _settings(name, sink, folder, pipelines.url, prometheus.url, mode)
         tokens = {one: server.token(NAMESPACE, one) for one in (*functions, GATEWAY)}
         found = Town(server, folder, settings, pipelines, prometheus, tokens, functions)
+        open_.enter_context(found.clients)
         found.build()
         open_.enter_context(on_a_port(_eventing(found, objects), port=port))
         doors: Any = served(GATEWAY, settings, found.http(GATEWAY))

@@ -20,7 +20,10 @@ LONGEST = 1024
 WAITING = "Waiting"
 """The kind of what is no trouble: something has to come first, and will without anybody's doing."""
 
-_KINDS: Mapping[type[Exception], str] = {Retry: "Postponed", Reject: "Rejected"}
+REJECTED = "Rejected"
+"""The kind of what will never be accepted as it is: its event is a dead letter."""
+
+_KINDS: Mapping[type[Exception], str] = {Retry: "Postponed", Reject: REJECTED}
 _CAMEL_CASE = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
 _EVERYONE = "*"
 """No Detector's name."""

@@ -23,7 +23,7 @@ import orjson
 from homeostat.eventing.errors import Retry
 
 from ..outcome import Claim, Outcome
-from ..trouble import Trouble
+from ..trouble import REJECTED, Trouble
 
 FIELD = "claims"
 """The status's field."""
@@ -96,10 +96,20 @@ class Claims:
         mark = mark_of(key)
         if outcome.is_empty:
             return replace(self, recent=[*self.recent, mark][-RECENT:])
-        if len(self.open) >= OPEN:
-            waiting = ", ".join(sorted({one.function for one in self.open}))
-            raise Retry(f"{OPEN} decisions are not carried out yet ({waiting}): their log says why", after=10)
-        return replace(self, open=[*self.open, Open(mark, key.rpartition(" ")[2], _packed(outcome))])
+        kept = self._with_room()
+        return replace(self, open=[*kept, Open(mark, key.rpartition(" ")[2], _packed(outcome))])
+
+    def _with_room(self) -> list[Open]:
+        """What is open, less the oldest that was refused for good where there is no room: its event is a dead
+        letter, and is decided anew when it is redriven. Raises Retry while none was."""
+        if len(self.open) < OPEN:
+            return list(self.open)
+        for one in self.open:
+            trouble = _unpacked(one.outcome).trouble
+            if trouble and trouble.kind == REJECTED:
+                return [other for other in self.open if other is not one]
+        waiting = ", ".join(sorted({one.function for one in self.open}))
+        raise Retry(f"{OPEN} decisions are not carried out yet ({waiting}): their log says why", after=10)
 
     def hindered(self, key: str, trouble: Trouble) -> Claims:
         """With what is in the way of an open decision."""

@@ -18,7 +18,7 @@ from homeostat.functions.spec import Spec
 from homeostat.infra.cluster import claims
 from homeostat.infra.cluster.detectors import BYTES, DetectorObjects
 from homeostat.infra.outcome import Claim, Outcome
-from homeostat.infra.trouble import Trouble
+from homeostat.infra.trouble import REJECTED, Trouble
 from tests.cluster.answers import Refused
 from tests.cluster.api_server import ApiServer
 from tests.cluster.callers import PATIENCE, detector, objects, roles
@@ -192,6 +192,18 @@ def test_too_many_decisions_in_the_air_make_new_ones_wait(server: ApiServer) -> 
     with pytest.raises(Retry, match="roll-out"):
         kept.adding("one more roll-out", outcome(found, PROMOTE))
     kept.adding("one more roll-out", outcome(found))
+
+
+def test_a_decision_that_was_refused_for_good_makes_room_for_a_new_one(server: ApiServer) -> None:
+    found, _ = seen(of(server))
+    kept = claims.Claims()
+    for number in range(claims.OPEN):
+        kept = kept.adding(f"{number} roll-out", outcome(found, PROMOTE))
+    kept = kept.hindered("3 roll-out", Trouble(REJECTED, "no such kind", NOW))
+    kept = kept.adding("one more roll-out", outcome(found, PROMOTE))
+    assert kept.find("one more roll-out") is not None
+    assert kept.find("3 roll-out") is None, "redriven, it is decided anew"
+    assert kept.find("2 roll-out") is not None
 
 
 def test_an_object_that_etcd_would_refuse_is_never_sent(server: ApiServer) -> None:

@@ -169,21 +169,25 @@ class Runs:
 
     def _upload(self, name: str) -> Mapping[str, Any]:
         query = {"name": name, **self._in_namespace()}
-        return self._call(
-            "create", "pipelines", name, "POST", "/pipelines/upload", params=query, files=self._file()
-        )
+        return self._uploaded(name, "/pipelines/upload", query)
 
     def _upload_version(self, name: str, pipeline: str) -> Mapping[str, Any]:
         query = {"name": name, "pipelineid": pipeline}
-        path = "/pipelines/upload_version"
-        return self._call("create", "pipelines", name, "POST", path, params=query, files=self._file())
+        return self._uploaded(name, "/pipelines/upload_version", query)
+
+    def _uploaded(self, name: str, path: str, query: Mapping[str, str]) -> Mapping[str, Any]:
+        """Raises Retry for a refusal too: the file is ours, whatever the event was, and Kubeflow's upload
+        says no more than "failed" (400) to whom it does not let in."""
+        file = {"uploadfile": (self._pipeline.name, self._pipeline.read_bytes(), "application/yaml")}
+        try:
+            return self._call("create", "pipelines", name, "POST", path, params=dict(query), files=file)
+        except Reject as refused:
+            mend = "grant the verb create on pipelines.pipelines.kubeflow.org, or look into its server's log"
+            raise Retry(f"{refused}: {mend}", after=60, kind="Refused") from None
 
     def _experiment(self, name: str) -> Mapping[str, Any]:
         body = {"display_name": name, **self._in_namespace()}
         return self._call("create", "experiments", name, "POST", "/experiments", json=body)
-
-    def _file(self) -> dict[str, Any]:
-        return {"uploadfile": (self._pipeline.name, self._pipeline.read_bytes(), "application/yaml")}
 
     def _hash(self) -> str:
         return hashlib.sha256(self._pipeline.read_bytes()).hexdigest()[:16]

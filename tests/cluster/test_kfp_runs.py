@@ -16,6 +16,7 @@ from typing import Any
 import kfp_server_api
 import pytest
 import yaml
+from starlette.responses import Response
 
 from homeostat.eventing.errors import Retry
 from homeostat.eventing.messages import StartTraining
@@ -26,7 +27,7 @@ from homeostat.infra.cluster.executors import EXECUTORS, Cluster
 from homeostat.infra.cluster.inference_service import Options
 from homeostat.infra.cluster.kfp_runs import Places, Runs
 from tests.cluster.callers import PATIENCE
-from tests.cluster.pipelines_server import API, Pipelines, serving_pipelines
+from tests.cluster.pipelines_server import API, Pipelines, error, serving_pipelines
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled" / "training.yaml"
 PLACES = Places("s3://homeostat/models", "http://mlflow:5000", "http://broker", service_account="runner")
@@ -130,6 +131,18 @@ def test_a_missing_right_names_verb_resource_and_run(server: Pipelines) -> None:
     server.troubles += [403]
     with pytest.raises(Retry, match=r"cannot list runs\.pipelines\.kubeflow\.org pump-0a1b2c.*the verb list"):
         known.submit(COMMAND, SPEC, CAUSE)
+
+
+def test_an_upload_that_is_refused_waits_for_its_mend_and_loses_no_event() -> None:
+    class Refusing(Pipelines):
+        async def uploaded(self, *_: Any) -> Response:
+            return error(400, "Failed to create a pipeline")
+
+    with (
+        serving_pipelines(Refusing()) as refusing,
+        pytest.raises(Retry, match=r"grant the verb create on pipelines\.pipelines\.kubeflow\.org"),
+    ):
+        runs(refusing).submit(COMMAND, SPEC, CAUSE)
 
 
 def test_a_token_is_read_anew_for_each_call(server: Pipelines, tmp_path: Path) -> None:

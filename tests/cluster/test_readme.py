@@ -11,6 +11,7 @@ import yaml
 from typer.main import get_command
 
 from homeostat.infra.cli import cli
+from homeostat.infra.cluster.check_parts import KUBERNETES, PARTS, PIPELINES
 from homeostat.infra.cluster.settings import Settings
 from tests.cluster.rendered import OVERLAYS, container, everything, of, overlay, services
 
@@ -68,6 +69,12 @@ def test_a_training_run_and_a_trial_ask_for_what_it_says() -> None:
     assert figures("a training run") == amount(trial["resources"]["requests"])
     serving = of(base, "ClusterServingRuntime")["homeostat"]["spec"]["containers"][0]
     assert figures("a revision that serves") == amount(serving["resources"]["requests"])
+
+
+def test_the_versions_that_are_meant_are_those_that_check_looks_for() -> None:
+    meant = {part.name: part.meant for part in (*PARTS, PIPELINES)} | {"Kubernetes": KUBERNETES}
+    told = {one[0]: one[1].split()[0] for one in ROWS if one[0] in meant}
+    assert told == {name: re.findall(r">=([\d.]+)", text)[0] for name, text in meant.items()}
 
 
 def test_every_secret_that_a_manifest_names_is_explained() -> None:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,16 +16,16 @@ from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detector import Canary, Cause, Detector, Revision, Status
 from homeostat.functions.spec import Data, Spec
 from homeostat.infra.cluster.figures import canary_facts
-from homeostat.infra.cluster.inference_service import Desired, Options, merged, predictor, whole
+from homeostat.infra.cluster.inference_service import Desired, Options, merged, whole
 from homeostat.infra.cluster.kserve import step
 from homeostat.models.artifact import save
 from tests.cluster.answers import Refused
 from tests.cluster.api_server import ApiServer
 from tests.cluster.callers import objects
 from tests.cluster.kserve_controller import Controller
+from tests.cluster.predicting import predicting
 from tests.cluster.scraped import eventually, prometheus
 from tests.models.predictors import detector as fitted
-from tests.models.predictors import free_port
 
 NOW = datetime(2026, 11, 24, 13, 0, tzinfo=UTC)
 CAUSE = Cause(id="c", correlationid="c")
@@ -111,23 +107,7 @@ def predictors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[httpx.
     folder = tmp_path_factory.mktemp("models") / "models"
     save(fitted(), folder, {"version": "1"})
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(predicting(str(folder), one)) for one in (OLD, NEW)]
-
-
-@contextlib.contextmanager
-def predicting(folder: str, revision: Revision) -> Iterator[httpx.Client]:
-    port = free_port()
-    named = {one["name"]: one["value"] for one in predictor(revision, Options("knative"))["model"]["env"]}
-    own = ["--model_name", "pump", "--model_dir", folder, "--http_port", str(port), "--host", "127.0.0.1"]
-    command = [sys.executable, "-m", "homeostat.models.predictor", *own]
-    process = subprocess.Popen(command, env={**os.environ, **named})
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        try:
-            eventually(lambda: client.get("/v2/health/ready").status_code, 200, 90)
-            yield client
-        finally:
-            process.terminate()
-            assert process.wait(20) in (0, -signal.SIGTERM)
+        yield [stack.enter_context(predicting(folder, one)) for one in (OLD, NEW)]
 
 
 @pytest.fixture(scope="module")

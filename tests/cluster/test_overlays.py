@@ -16,6 +16,7 @@ from homeostat.eventing.doors.calling import MOUNTED
 from homeostat.eventing.gateway.metrics import Metrics as DoorMetrics
 from homeostat.eventing.messages import EVENTS
 from homeostat.infra.cluster.kustomized import Object
+from homeostat.infra.served import Served
 from homeostat.models.predictor_metrics import Metrics as PredictorMetrics
 from tests.cluster.rendered import OVERLAYS, base, everything, named, of, overlay, services
 
@@ -257,6 +258,7 @@ def test_nothing_that_may_leave_the_cluster_reaches_the_nodes_credentials() -> N
 def test_the_alerts_ask_for_metrics_that_there_are() -> None:
     registry = CollectorRegistry()
     DoorMetrics(registry)
+    Served(registry)
     PredictorMetrics(registry, "pump-1", "ensemble", "1")
     there = {one.name for one in registry.collect()}
     rules = of(base(), "PrometheusRule")["homeostat"]["spec"]["groups"]

@@ -118,9 +118,10 @@ def test_what_an_export_does_not_speak_of_is_unknown_rather_than_missing(
     assert "add `kubectl version -o yaml`" in told["Kubernetes"]
 
 
-def test_what_is_no_export_is_named(tmp_path: Path) -> None:
+def test_what_is_no_export_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notes.yaml").write_text("a: [")
-    result = homeostat(None, "cluster", "check", "--offline", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    result = homeostat(None, "cluster", "check", "--offline", ".")
     assert result.exit_code == 1
     assert "notes.yaml" in result.stderr
     nowhere = homeostat(None, "cluster", "check", "--offline", str(tmp_path / "nowhere"))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import orjson
+import pytest
 
 from homeostat.infra.chain import chain
 from tests.scenarios.homes import RunningHome, rows
 
 
+@pytest.mark.slow
 def test_what_a_search_finds_is_trained_with_and_goes_back_to_who_asked(tmp_path: Path) -> None:
     home = RunningHome(tmp_path / "state")
     home.apply(tuning={"trials": 3, "parallel": 1, "algorithm": "random", "timeout": "5m"})

@@ -33,7 +33,6 @@ from .client import Objects
 from .detectors import DetectorObjects
 from .executors import Cluster, bound
 from .experiments import Experiments
-from .gateway import gateway_app
 from .inference_service import Options
 from .observers import observers
 from .settings import Settings, read
@@ -59,6 +58,8 @@ def app(function: str) -> ASGIApp:
 def served(function: str, settings: Settings, http: httpx.Client) -> ASGIApp:
     """The app of a function, or of the gateway; `http` is the API server, as its ServiceAccount."""
     if function == GATEWAY:
+        from .gateway import gateway_app  # functions wake without it
+
         emit = poster(settings.sink, settings.token, settings.trust())
         return gateway_app(settings, Objects(http, settings.namespace), emit)
     counted = Served()

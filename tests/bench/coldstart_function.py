@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import sys
 
-import httpx
 import uvicorn
 
 from homeostat.infra.cluster.access import Bearer
@@ -15,6 +14,8 @@ from homeostat.infra.cluster.host import served
 from homeostat.infra.cluster.settings import read
 
 if __name__ == "__main__":
+    import httpx  # after homeostat, as in a pod
+
     function, port = sys.argv[1:]
     auth = Bearer(lambda: os.environ["BENCH_TOKEN"])
     http = httpx.Client(base_url=os.environ["BENCH_API"], auth=auth, timeout=SECONDS)

@@ -138,6 +138,7 @@ def test_a_run_that_takes_too_long_is_ended_and_told(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_as_the_same_run(tmp_path: Path) -> None:
     async def story() -> None:
         async with engine(tmp_path) as (runs, _):

@@ -97,6 +97,7 @@ def test_what_is_no_cloudevent_is_refused_at_the_door(home: RunningHome) -> None
     assert "ce-id" in answer.text
 
 
+@pytest.mark.slow
 def test_after_all_that_the_loop_still_trains(home: RunningHome, files: Path) -> None:
     home.land(rows(1600), "good.csv", files)
     home.until(lambda: home.events(TrainingCompleted.type), 120, "training.completed")

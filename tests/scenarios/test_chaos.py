@@ -38,9 +38,10 @@ def versions(home: RunningHome) -> Counter[str]:
     return Counter(run for (run,) in tags)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kills", "seed"),
-    [(2, 1), pytest.param(30, 2, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
+    [pytest.param(3, 1), pytest.param(30, 2, marks=pytest.mark.timeout(1800))],
 )
 def test_killed_at_random_moments_the_loop_loses_nothing_and_does_nothing_twice(
     tmp_path: Path, kills: int, seed: int

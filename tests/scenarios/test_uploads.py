@@ -174,6 +174,7 @@ def test_an_older_notification_changes_nothing_and_holds_nothing_up(
     assert dead_letters(home.settings) == []
 
 
+@pytest.mark.slow
 def test_enough_uploaded_rows_start_a_training_run_that_reads_them_from_the_bucket(
     home: RunningHome, bucket: Bucket
 ) -> None:

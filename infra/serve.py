@@ -56,15 +56,20 @@ def function_app(
         served.seconds.labels(function).observe(time.perf_counter() - begun)
         return answer
 
+    routes = [Route("/", receive, methods=["POST"]), *probes(function, served)]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def probes(function: str, served: Served) -> list[Route]:
+    """What Kubernetes and Prometheus ask of whatever is served."""
+
     async def healthy(_: Request) -> Response:
         return JSONResponse({"function": function, "status": "ok"})
 
     async def counted(_: Request) -> Response:
         return Response(generate_latest(served.registry), media_type="text/plain; version=0.0.4")
 
-    routes = [Route("/", receive, methods=["POST"]), Route("/metrics", counted)]
-    routes += [Route(path, healthy) for path in ("/healthz", "/readyz")]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return [Route("/healthz", healthy), Route("/readyz", healthy), Route("/metrics", counted)]
 
 
 async def _answered(function: str, request: Request, host: Host) -> tuple[str, Response]:

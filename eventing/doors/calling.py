@@ -49,9 +49,12 @@ def trust(certificate: Path | None) -> ssl.SSLContext | bool:
 
 def trust_of(environ: Mapping[str, str]) -> ssl.SSLContext | bool:
     """The home's own certificate; else whom everybody trusts, and the cluster's authority if it has one."""
-    certificate, authorities = environ.get(CERTIFICATE), environ.get(AUTHORITIES)
-    if certificate:
-        return trust(Path(certificate))
+    certificate = environ.get(CERTIFICATE)
+    return trust(Path(certificate)) if certificate else trust_also(environ.get(AUTHORITIES, ""))
+
+
+def trust_also(authorities: str) -> ssl.SSLContext | bool:
+    """Whom everybody trusts, and these authorities (PEM) where there are some."""
     if not authorities:
         return True
     trusted = ssl.create_default_context()

@@ -12,11 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from prometheus_client import generate_latest
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from homeostat.eventing.doors import Guard, Limits, Signatures, Tokens
@@ -24,6 +21,7 @@ from homeostat.eventing.gateway.app import Accept, gateway
 from homeostat.eventing.gateway.matching import Matcher
 
 from ..doors import RATES, doors_at, gateway_paths
+from ..serve import GATEWAY, probes
 from ..served import Served
 from .client import DETECTORS, Objects
 from .settings import Settings
@@ -76,17 +74,10 @@ def gateway_app(settings: Settings, objects: Objects, accept: Accept, secret: Pa
         registry=served.registry,
     )
 
-    async def healthy(_: Request) -> Response:
-        return JSONResponse({"function": "gateway", "status": "ok"})
-
-    async def counted(_: Request) -> Response:
-        return Response(generate_latest(served.registry), media_type="text/plain; version=0.0.4")
-
-    routes = [Route("/healthz", healthy), Route("/readyz", healthy), Route("/metrics", counted)]
     paths = gateway_paths(MOUNT)
     known = doors_at(RATES, set(paths.values()))
     return Guard(
-        Starlette(routes=[*routes, Mount(MOUNT, doors)]),
+        Starlette(routes=[*probes(GATEWAY, served), Mount(MOUNT, doors)]),
         {prefix: known[name] for prefix, name in paths.items()},
         Tokens(secret / "tokens.json"),
         signatures=Signatures(secret / "signatures.json"),

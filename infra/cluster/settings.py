@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from homeostat.eventing.codec import faults
+from homeostat.eventing.doors.calling import MOUNTED, trust_also
 from homeostat.eventing.errors import Reject
 
-OIDC = Path("/oidc/token")
-"""Where a SinkBinding mounts its identity's token, in clusters that ask for one (`authentication-oidc`)."""
+OIDC = MOUNTED
+"""Only in clusters that ask for a token (`authentication-oidc`)."""
 
 
 def _address(text: str) -> str:
@@ -76,11 +76,7 @@ class Settings(BaseModel):
 
     def trust(self) -> ssl.SSLContext | bool:
         """Whom to trust at the broker: its own authority where there is one, beside everyone's."""
-        if not self.sink_authorities:
-            return True
-        trusted = ssl.create_default_context()
-        trusted.load_verify_locations(cadata=self.sink_authorities)
-        return trusted
+        return trust_also(self.sink_authorities)
 
 
 def read(environ: Mapping[str, str]) -> Settings:

@@ -80,11 +80,24 @@ class InferenceResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A stretch of rows. Times are RFC 3339, empty where nobody knows them."""
+
+    rows: int
+    start: str = ""
+    end: str = ""
+    phase: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DriftDetected:
-    """The rows that arrive no longer look like the rows that the serving revision was trained on."""
+    """The rows that arrive, the scores or the labelled errors (`on`) of the serving revision no longer look
+    like those of its training. `reference` and `tested` say which rows were laid against which: how many,
+    and from when to when (RFC 3339) where that is known."""
 
     type: ClassVar[str] = "dev.homeostat.drift.detected"
     test: str
+    on: Literal["features", "scores", "errors"] = "features"
     statistic: float
     threshold: float
     p_value: float | None = None
@@ -92,6 +105,9 @@ class DriftDetected:
     window: int
     revision: str
     channels: tuple[str, ...] = ()
+    correction: str = ""
+    reference: Span | None = None
+    tested: Span | None = None
 
 
 # --- facts: streams --------------------------------------------------------------------------------------
@@ -147,7 +163,7 @@ class TrainingRequested:
     """Somebody, or the loop, wants a new candidate. `parameters` are per algorithm and override defaults."""
 
     type: ClassVar[str] = "dev.homeostat.training.requested"
-    trigger: Literal["data", "hand"] = "hand"
+    trigger: Literal["data", "alert", "hand"] = "hand"
     reason: str = "by hand"
     force: bool = False
     candidates: tuple[str, ...] = ()
@@ -156,7 +172,9 @@ class TrainingRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingCompleted:
-    """A run registered its best candidate. All figures come from the same held-back rows."""
+    """A run registered its best candidate. All figures come from the same held-back rows. `comparison` has,
+    for each regime of them (`old`, `new`), what a paired bootstrap says of candidate less champion; `report`
+    is where all of it lies as a page."""
 
     type: ClassVar[str] = "dev.homeostat.training.completed"
     run: str
@@ -167,6 +185,8 @@ class TrainingCompleted:
     champion_metrics: Figures | None = None
     judged_on: Literal["labels", "injected"] = "labels"
     candidates: Mapping[str, Figures] = field(default_factory=dict)
+    comparison: Mapping[str, Figures] = field(default_factory=dict)
+    report: str = ""
     rows: int
     fingerprint: str
 
@@ -257,6 +277,7 @@ class EvalPassed:
     uri: str
     version: str
     gates: tuple[Gate, ...]
+    report: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +290,7 @@ class EvalFailed:
     uri: str
     version: str
     gates: tuple[Gate, ...]
+    report: str = ""
 
 
 # --- facts: serving --------------------------------------------------------------------------------------
@@ -285,6 +307,52 @@ class CanaryStarted:
     revision: str
     percent: int
     stable: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One figure of the canary beside the stable revision's: between `low` and `high` lies the true
+    difference, as sure as the Detector asked for, however often it was looked at. `limit` is the difference
+    that is allowed."""
+
+    name: str
+    canary: float | None
+    stable: float | None
+    low: float | None
+    high: float | None
+    limit: float
+    outcome: Literal["worse", "no worse", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryJudged:
+    """A verdict on the canary at its step, with the figures that it rests on. Told when it changes."""
+
+    type: ClassVar[str] = "dev.homeostat.canary.judged"
+    revision: str
+    percent: int
+    outcome: Literal["advance", "hold", "rollback"]
+    reason: str
+    requests: int
+    comparisons: tuple[Comparison, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryPaused:
+    """The canary stays at its share until it is resumed; it is still taken back when it is worse."""
+
+    type: ClassVar[str] = "dev.homeostat.canary.paused"
+    revision: str
+    percent: int
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryResumed:
+    type: ClassVar[str] = "dev.homeostat.canary.resumed"
+    revision: str
+    percent: int
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,10 +385,53 @@ class ModelPromoted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackRequested:
-    """People or an alert want the last good revision back."""
+    """People or an alert want the last good revision back; where `revision` is named, only if that is the
+    one on trial, or the one that serves."""
 
     type: ClassVar[str] = "dev.homeostat.rollback.requested"
     reason: str = "by hand"
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRequested:
+    """People steer the canary by hand: promote it as it is, hold it at its share, or let it go on."""
+
+    type: ClassVar[str] = "dev.homeostat.rollout.requested"
+    action: Literal["promote", "pause", "resume"]
+    by: str = ""
+    reason: str = "by hand"
+
+
+# --- facts: labels ---------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelReceived:
+    """Somebody knows what rows were: those of the inference request of the id `request` (its `rows`, by their
+    places; all where none are named), or those of `series` that were asked about from `start` to `end`
+    (RFC 3339, the end itself left out). A later label of the same rows corrects an earlier one."""
+
+    type: ClassVar[str] = "dev.homeostat.label.received"
+    anomalous: bool
+    request: str = ""
+    rows: tuple[int, ...] = ()
+    start: str = ""
+    end: str = ""
+    series: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityMeasured:
+    """What labels say of a revision, from `since` to `until` (RFC 3339): `figures` has precision, recall and
+    false_alarms_per_day, each with its `_low` and `_high` at 95 %."""
+
+    type: ClassVar[str] = "dev.homeostat.quality.measured"
+    revision: str
+    labelled: int
+    anomalous: int
+    since: str
+    until: str
+    figures: Figures = field(default_factory=dict)
 
 
 # --- facts: people in the loop (mode: suggest) -----------------------------------------------------------
@@ -449,10 +560,16 @@ Event = (
     | EvalFailed
     | CanaryTick
     | CanaryStarted
+    | CanaryJudged
+    | CanaryPaused
+    | CanaryResumed
     | CanaryAdvanced
     | CanaryRolledBack
     | ModelPromoted
     | RollbackRequested
+    | RolloutRequested
+    | LabelReceived
+    | QualityMeasured
     | ApprovalRequested
     | ApprovalGiven
     | WorkHindered

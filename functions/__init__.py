@@ -15,6 +15,7 @@ from typing import Any, get_args, get_type_hints
 from homeostat.eventing.messages import Event
 
 from . import (
+    answer_alert,
     detect_drift,
     finish_tuning,
     judge_candidate,
@@ -22,6 +23,7 @@ from . import (
     receive_data,
     roll_out,
     score_stream,
+    take_label,
 )
 from .detector import Message
 
@@ -30,6 +32,8 @@ Decide = Callable[..., Iterable[Message]]
 FUNCTIONS: Mapping[str, Decide] = {
     "receive-data": receive_data.decide,
     "detect-drift": detect_drift.decide,
+    "answer-alert": answer_alert.decide,
+    "take-label": take_label.decide,
     "plan-retraining": plan_retraining.decide,
     "finish-tuning": finish_tuning.decide,
     "judge-candidate": judge_candidate.decide,

@@ -16,6 +16,9 @@ from .spec import CanarySpec
 LATENCY_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Upper bounds in milliseconds. The router counts by them; one more bucket holds everything slower."""
 
+SCORE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Upper bounds of score / threshold, by which predictors count rows; one more bucket holds all above."""
+
 FAST_ERRORS = 5
 """So many errors above the allowed ratio need no minimum of requests: a broken canary goes at once."""
 

@@ -36,8 +36,8 @@ class Batch(Frozen):
     landed: datetime
 
 
-Trigger = Literal["data", "drift", "hand", "tuning"]
-"""Why there is a training: new rows, drift, people, or parameters that a search has found."""
+Trigger = Literal["data", "drift", "alert", "hand", "tuning"]
+"""Why there is a training: new rows, drift, an alert, people, or parameters that a search has found."""
 
 
 class Waiting(Frozen):
@@ -106,21 +106,27 @@ class Revision(Frozen):
 
 class RevisionFigures(Frozen):
     """Counters of one revision since its process started. `latency` counts requests per bucket of
-    `functions.canary.LATENCY_BUCKETS_MS`, not cumulated, the last bucket being everything slower."""
+    `functions.canary.LATENCY_BUCKETS_MS`, not cumulated, the last bucket being everything slower; `scores`
+    counts rows per bucket of score / threshold, `functions.canary.SCORE_BUCKETS`, likewise."""
 
     requests: int = 0
     errors: int = 0
     rows: int = 0
     anomalies: int = 0
     latency: tuple[int, ...] = ()
+    scores: tuple[int, ...] = ()
 
 
 class Canary(Frozen):
     """The revision on trial. `base_*` are the counters when the step began, so that each step is judged on
-    its own traffic; no `base_canary` yet means that the revision has not been seen ready in this step."""
+    its own traffic; no `base_canary` yet means that the revision has not been seen ready in this step.
+    `shadow`: it is sent copies only, and its answers are discarded. `told` is the last verdict told."""
 
     revision: Revision
     percent: int
+    shadow: bool = False
+    paused: bool = False
+    told: str = ""
     started: datetime
     step_started: datetime
     base_stable: RevisionFigures | None = None
@@ -141,6 +147,30 @@ class DriftState(Frozen):
     def unlatched(self) -> DriftState:
         """The state after an answer that failed: if the drift is still there, it is reported again."""
         return self.model_copy(update={"latched": False, "consecutive": 0})
+
+
+class Incident(Frozen):
+    """An alert that fires, and what was done about it."""
+
+    fingerprint: str
+    starts_at: str
+    alertname: str
+    action: str
+    since: datetime
+
+
+class Quality(Frozen):
+    """What labels say of a revision's rows: anomalous ones that it flagged (`caught`) or did not (`missed`),
+    normal ones that it flagged (`false_alarms`, in `false_events` stretches of them) or let pass, in `days`
+    of labelled time."""
+
+    caught: int = 0
+    missed: int = 0
+    false_alarms: int = 0
+    passed: int = 0
+    false_events: int = 0
+    days: float = 0.0
+    measured: datetime
 
 
 class Held(Frozen):
@@ -166,6 +196,8 @@ class Status(Frozen):
     serving: Revision | None = None
     previous: Revision | None = None
     drift: DriftState = DriftState()
+    incidents: tuple[Incident, ...] = ()
+    quality: dict[str, Quality] = Field(default={})
     held: tuple[Held, ...] = ()
     message: str = ""
 

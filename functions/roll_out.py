@@ -20,6 +20,7 @@ from homeostat.eventing.messages import (
     Promote,
     RollBack,
     RollbackRequested,
+    RolloutRequested,
     ShiftTraffic,
     StartCanary,
 )
@@ -34,7 +35,7 @@ READY_WITHIN = timedelta(minutes=5)
 
 @asks_in_suggest_mode("roll-out")
 def decide(
-    event: EvalPassed | CanaryTick | RollbackRequested | ApprovalGiven,
+    event: EvalPassed | CanaryTick | RollbackRequested | RolloutRequested | ApprovalGiven,
     detector: Detector,
     facts: CanaryFacts | None,
 ) -> Iterable[Message]:

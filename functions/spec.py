@@ -151,6 +151,14 @@ class CanarySpec(Frozen):
     max_anomaly_increase: float = Field(default=0.2, ge=0, le=1)
 
 
+class AlertRule(Frozen):
+    """Alerts whose labels are these (a value that begins with ~ is a regular expression of the whole value),
+    and what is done when one fires: the first rule that matches counts."""
+
+    match: dict[str, str] = Field(min_length=1)
+    action: Literal["retrain", "tune", "rollback", "ignore"]
+
+
 class Spec(Frozen):
     data: Data
     features: Features = Features()
@@ -163,4 +171,5 @@ class Spec(Frozen):
     tuning: TuningSpec = TuningSpec()
     drift: Drift = Drift()
     canary: CanarySpec = CanarySpec()
+    alerts: tuple[AlertRule, ...] = Field(default=(), max_length=64)
     mode: Literal["act", "suggest"] = "act"

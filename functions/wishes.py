@@ -10,7 +10,7 @@ from .detector import Cause, Detector, Waiting
 
 MAX_DEBOUNCE = 10
 """A stream of requests postpones training by at most so many debounce periods."""
-STRENGTH = {"data": 0, "drift": 1, "hand": 2, "tuning": 3}
+STRENGTH = {"data": 0, "drift": 1, "alert": 2, "hand": 3, "tuning": 4}
 
 
 def wish(event: object, detector: Detector) -> Waiting | None:
@@ -120,7 +120,7 @@ def merge(first: Waiting | None, later: Waiting | None) -> Waiting | None:
 
 def still_true(waiting: Waiting | None, detector: Detector) -> Waiting | None:
     """Look at the level again: what is left of the wish, if it still needs doing?"""
-    if waiting is None or waiting.force or waiting.trigger in ("hand", "tuning"):
+    if waiting is None or waiting.force or waiting.trigger in ("alert", "hand", "tuning"):
         return waiting
     status = detector.status
     promoted = status.serving.promoted if status.serving else None

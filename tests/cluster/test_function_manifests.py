@@ -186,7 +186,7 @@ def scale(objects: list[Any], function: str) -> tuple[int, int]:
 
 @pytest.mark.parametrize("name", ["base", *OVERLAYS])
 def test_what_keeps_rows_in_memory_is_warm_and_alone(name: str) -> None:
-    for function in ("detect-drift", "score-stream"):
+    for function in ("detect-drift", "take-label", "score-stream"):
         assert scale(everything()[name], function) == (1, 1)
 
 

@@ -195,6 +195,8 @@ def test_nothing_is_reachable_nor_reaches_out_by_default() -> None:
     [
         ("receive-data", {"services", "kubernetes", "objects"}),
         ("detect-drift", {"services", "kubernetes", "objects"}),
+        ("take-label", {"services", "kubernetes", "objects"}),
+        ("answer-alert", {"services", "kubernetes"}),
         ("plan-retraining", {"services", "kubernetes", "pipelines"}),
         ("judge-candidate", {"services", "kubernetes"}),
         ("finish-tuning", {"services", "kubernetes"}),

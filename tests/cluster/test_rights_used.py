@@ -15,7 +15,9 @@ import pytest
 
 from homeostat.functions.alarms import Alarm
 from homeostat.functions.detect_drift import DriftFacts
+from homeostat.functions.detector import Quality
 from homeostat.functions.score_stream import StreamFacts
+from homeostat.functions.take_label import QualityFacts
 from homeostat.infra.serve import GATEWAY
 from tests.cluster.api_server import ApiServer
 from tests.cluster.audit import Right, granted, refused, used
@@ -27,12 +29,16 @@ from tests.cluster.test_chain import serve
 from tests.cluster.town import Town, town
 
 RUN = {"run": "r", "algorithm": "a", "uri": "s3://m", "version": "1"}
+ALERT = {"alertname": "Hot", "fingerprint": "f1", "starts_at": "2026-11-24T13:00:00Z"}
+LABEL = {"anomalous": True, "start": "2026-11-24T12:00:00Z", "end": "2026-11-24T13:00:00Z"}
 UNKNOWN: Mapping[str, Any] = {
     "dev.homeostat.data.landed": {"uri": "s3://plant/nobody/a.csv"},
     "dev.homeostat.training.requested": {},
     "dev.homeostat.training.completed": {**RUN, "metrics": {}, "rows": 1, "fingerprint": "f"},
     "dev.homeostat.rollback.requested": {},
     "dev.homeostat.samples.received": {"rows": [[1.0]]},
+    "dev.homeostat.alert.resolved": {**ALERT, "ends_at": "2026-11-24T14:00:00Z"},
+    "dev.homeostat.label.received": LABEL,
     "org.kubeflow.serving.inference.request": {},
 }
 """An event for each function that wakes on a Detector's own."""
@@ -67,6 +73,14 @@ def raise_an_alarm(found: Town, revision: str) -> None:
     found.eyes[StreamFacts] = StreamFacts("", revision, 0.5, (Alarm(rows=1, score=0.9, row=0),))
     found.post(event("dev.homeostat.samples.received", {"rows": [[1.0, 2.0]]}, subject="pump"))
     found.until(lambda: "anomaly.detected" in found.types())
+
+
+def hear_of_an_alert_and_of_a_label(found: Town, revision: str) -> None:
+    found.post(event("dev.homeostat.alert.fired", ALERT, subject="pump"))
+    found.until(lambda: found.status()["incidents"])
+    found.eyes[QualityFacts] = QualityFacts({revision: Quality(caught=1, measured=found.clock())})
+    found.post(event("dev.homeostat.label.received", LABEL, subject="pump"))
+    found.until(lambda: found.status()["quality"])
 
 
 def tune_and_train(found: Town, revision: str) -> None:
@@ -117,6 +131,7 @@ def everything(found: Town) -> None:
     revision = train_and_serve(found)
     see_drift(found, revision)
     raise_an_alarm(found, revision)
+    hear_of_an_alert_and_of_a_label(found, revision)
     tune_and_train(found, revision)
     look_at_a_run(found, revision)
     begin_a_canary(found, revision)

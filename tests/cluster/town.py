@@ -27,6 +27,7 @@ from homeostat.eventing.wire import WireEvent, encode
 from homeostat.functions import FUNCTIONS
 from homeostat.functions.detect_drift import DriftFacts
 from homeostat.functions.score_stream import StreamFacts
+from homeostat.functions.take_label import QualityFacts
 from homeostat.infra.cluster import kfp_runs
 from homeostat.infra.cluster.host import function_host, served
 from homeostat.infra.cluster.kustomized import Object
@@ -92,7 +93,7 @@ class Town:
         """Each function's host and app, as its pod would."""
         for name in self.functions:
             host = function_host(name, self.settings, self.http(name))
-            seen = {kind: self._eye(kind) for kind in (DriftFacts, StreamFacts)}
+            seen = {kind: self._eye(kind) for kind in (DriftFacts, QualityFacts, StreamFacts)}
             self.hosts[name] = replace(host, clock=self.clock, observers={**host.observers, **seen})
             self.apps[name] = function_app(name, self.hosts[name])
 

@@ -14,6 +14,7 @@ from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detect_drift import DriftFacts
 from homeostat.functions.detector import Batch
 from homeostat.functions.score_stream import StreamFacts
+from homeostat.functions.take_label import QualityFacts
 from homeostat.functions.work import WorkFacts
 
 FOLDER = Path(homeostat.eventing.__file__).parent
@@ -45,6 +46,8 @@ def test_what_a_decision_needs_measured_is_read_from_its_annotation() -> None:
     assert needed == {
         "receive-data": Batch,
         "detect-drift": DriftFacts,
+        "answer-alert": None,
+        "take-label": QualityFacts,
         "plan-retraining": WorkFacts,
         "finish-tuning": None,
         "judge-candidate": None,

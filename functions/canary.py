@@ -27,6 +27,17 @@ MAX_RESTARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowFigures:
+    """What a shadow was compared on, since its process started: copied `requests` of which so many ended in
+    `errors`, and `rows` that both revisions judged, of which `agreed` got the same flag from both."""
+
+    requests: int
+    errors: int
+    rows: int
+    agreed: int
+
+
+@dataclass(frozen=True, slots=True)
 class CanaryFacts:
     """What the host measured: is the canary ready, both revisions' counters (None: not to be had), how often
     the canary's server ended by itself, and why its artifact was refused, if it was."""
@@ -36,6 +47,7 @@ class CanaryFacts:
     canary: RevisionFigures | None = None
     restarts: int = 0
     refused: str = ""
+    shadow: ShadowFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 and Kubeflow's APIs, and it has the rights of its own ServiceAccount.
 
 A claimed decision that could not be carried out is taken up again when a replica starts and every minute
-after, as its event may have become a dead letter meanwhile.
+after, as its event may have become a dead letter meanwhile. What a function remembers beside its Detectors is
+restored before it opens it, and copied to the object store while it runs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 from prometheus_client import CollectorRegistry
@@ -36,8 +38,12 @@ from .experiments import Experiments
 from .inference_service import Options
 from .observers import observers
 from .settings import Settings, read
+from .state import kept_state
 from .train_jobs import TrainJobs
 from .work import watch
+
+if TYPE_CHECKING:
+    from ..observing.kept import Kept
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +69,11 @@ def served(function: str, settings: Settings, http: httpx.Client) -> ASGIApp:
         emit = poster(settings.sink, settings.token, settings.trust())
         return gateway_app(settings, Objects(http, settings.namespace), emit)
     counted = Served()
+    state = kept_state(function, settings)
+    if state:
+        state.restore()
     host = function_host(function, settings, http, counted.registry)
-    return function_app(function, host, counted, finishing(host))
+    return function_app(function, host, counted, finishing(host, state))
 
 
 def function_host(
@@ -96,8 +105,8 @@ def _runs(settings: Settings, objects: Objects, detectors: DetectorObjects) -> k
     return kfp_runs.Runs(settings.pipelines_url, PIPELINE, places, token=token)
 
 
-def finishing(host: Host) -> Lifespan:
-    """Take up what is not carried out, while the app runs."""
+def finishing(host: Host, state: Kept | None = None) -> Lifespan:
+    """Take up what is not carried out, and copy what is remembered, while the app runs."""
 
     async def again() -> None:
         while True:
@@ -111,7 +120,8 @@ def finishing(host: Host) -> Lifespan:
     @contextlib.asynccontextmanager
     async def running(_: Starlette) -> AsyncIterator[None]:
         task = asyncio.create_task(again())
-        yield
+        async with state.running() if state else contextlib.nullcontext():
+            yield
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

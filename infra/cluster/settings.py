@@ -70,6 +70,11 @@ class Settings(BaseModel):
     def models_root(self) -> str:
         return f"{self.objects_url}/models"
 
+    @property
+    def state_root(self) -> str:
+        """Where copies of what functions remember are kept."""
+        return f"{self.objects_url}/state"
+
     def token(self) -> str | None:
         """The token for the broker, if this cluster's senders have one."""
         return OIDC.read_text().strip() if OIDC.exists() else None

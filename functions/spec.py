@@ -5,11 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from homeostat.eventing.durations import parse_duration, print_duration
 from homeostat.models import ALGORITHMS, FAMILIES
-from homeostat.models.choices import DecomposeKind, DriftKind, ScalerKind, ThresholdKind
+from homeostat.models.choices import (
+    CorrectionKind,
+    DecomposeKind,
+    DriftKind,
+    DriftStream,
+    ScalerKind,
+    ThresholdKind,
+)
 
 from .frozen import Frozen
 
@@ -20,6 +27,23 @@ Duration = Annotated[
     Field(json_schema_extra={"type": "string", "pattern": r"^([0-9]+(ms|s|m|h|d))+$"}),
 ]
 """A length of time as Prometheus and Go write it: 500ms, 60s, 1h30m."""
+
+
+def _duration_or_auto(given: object) -> object:
+    return given if given == "auto" else parse_duration(given)
+
+
+def _print_season(season: timedelta | Literal["auto"]) -> str:
+    return "auto" if season == "auto" else print_duration(season)
+
+
+Season = Annotated[
+    timedelta | Literal["auto"],
+    BeforeValidator(_duration_or_auto),
+    PlainSerializer(_print_season, return_type=str),
+    # A CRD knows no union of types; both are text.
+    WithJsonSchema({"type": "string", "pattern": r"^(auto|([0-9]{1,6}(ms|s|m|h|d)){1,4})$"}),
+]
 
 
 def _some_step_below_whole(steps: tuple[int, ...]) -> tuple[int, ...]:
@@ -108,13 +132,21 @@ class Retrain(Frozen):
 
 
 class Drift(Frozen):
-    """`every` new rows, test the last `window` rows; `consecutive` verdicts in a row make it drift."""
+    """`every` new rows, test the last `window` rows; `consecutive` verdicts in a row make it drift. `on` says
+    of what: the rows, the detector's own scores, its errors on labelled rows. With a `season`, the length of
+    a cycle such as 1d, or "auto" to find it in the training rows, rows are laid against those of the same
+    part of the cycle. `correction` is for many channels, `expected_run_time` for online tests: so many rows
+    go by, on independent rows, before one is wrong."""
 
     test: DriftKind = "mmd"
+    on: tuple[DriftStream, ...] = Field(default=("features",), min_length=1, max_length=3)
     p_value: float = Field(default=0.01, gt=0, lt=1)
     window: int = Field(default=500, ge=10)
     every: int = Field(default=100, ge=1)
     consecutive: int = Field(default=3, ge=1)
+    season: Season | None = None
+    correction: CorrectionKind = "bonferroni"
+    expected_run_time: int = Field(default=50_000, ge=1)
 
 
 class TuningSpec(Frozen):
@@ -159,6 +191,20 @@ class AlertRule(Frozen):
     action: Literal["retrain", "tune", "rollback", "ignore"]
 
 
+class QualitySpec(Frozen):
+    """What labels must say of a revision (None: not watched) once `min_labels` of its rows have one; told
+    `every` so often at most. `bands`: what serves raises an alert where its alarm rate or its scores leave
+    the bands of its first `warm_up` rows, which should hold a whole cycle of what is usual."""
+
+    min_precision: float | None = Field(default=None, gt=0, le=1)
+    min_recall: float | None = Field(default=None, gt=0, le=1)
+    max_false_alarms_per_day: float | None = Field(default=None, gt=0)
+    min_labels: int = Field(default=50, ge=1)
+    every: Duration = timedelta(minutes=1)
+    bands: bool = True
+    warm_up: int = Field(default=10_000, ge=1000)
+
+
 class Spec(Frozen):
     data: Data
     features: Features = Features()
@@ -172,4 +218,5 @@ class Spec(Frozen):
     drift: Drift = Drift()
     canary: CanarySpec = CanarySpec()
     alerts: tuple[AlertRule, ...] = Field(default=(), max_length=64)
+    quality: QualitySpec = QualitySpec()
     mode: Literal["act", "suggest"] = "act"

@@ -7,4 +7,6 @@ from typing import Literal
 ScalerKind = Literal["robust", "standard", "none"]
 DecomposeKind = Literal["none", "stl", "mstl"]
 ThresholdKind = Literal["spot", "conformal", "blocked"]
-DriftKind = Literal["mmd", "ks"]
+DriftKind = Literal["mmd", "ks", "cvm", "lsdd", "chi2", "mmd-online", "lsdd-online", "cvm-online"]
+DriftStream = Literal["features", "scores", "errors"]
+CorrectionKind = Literal["bonferroni", "fdr"]

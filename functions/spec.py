@@ -173,14 +173,33 @@ class TuningSpec(Frozen):
 
 
 class CanarySpec(Frozen):
-    """Traffic goes up by `steps`, at most one step `every`, each judged on `min_requests` of its own."""
+    """Traffic goes up by `steps`, at most one step `every`, each judged on `min_requests` of its own.
+
+    Of canaries that are no worse than stable, at most a share of `false_rollback_rate` is rolled back,
+    however often they are looked at. `max_*` are the differences that are allowed (1 of a share: any is, and
+    it need not be measured). A step that has not ended after its `deadline` is settled by `at_deadline`;
+    "promote" does so only on figures that are no worse, and rolls back where there are too few.
+    `shadow`: so many copies of requests it must have answered before it gets its first percent.
+    `approval`: "promotion" waits for people, in every mode. `judge_by` "labels" leaves the verdict to recall
+    and precision, which may fall by `max_quality_loss`, on at least `min_labels` labelled rows of either
+    side. `key` is the header by whose value requests stay on one side."""
 
     steps: Annotated[tuple[int, ...], AfterValidator(_some_step_below_whole)] = (5, 25, 50)
     every: Duration = timedelta(seconds=60)
     min_requests: int = Field(default=200, ge=1)
     max_error_increase: float = Field(default=0.01, ge=0, le=1)
-    max_latency_ratio: float = Field(default=2.0, ge=1)
-    max_anomaly_increase: float = Field(default=0.2, ge=0, le=1)
+    max_latency_ratio: float = Field(default=1.5, ge=1)
+    max_anomaly_increase: float = Field(default=0.1, ge=0, le=1)
+    max_score_shift: float = Field(default=0.5, ge=0, le=1)
+    false_rollback_rate: float = Field(default=0.01, gt=0, lt=1)
+    deadline: Duration = timedelta(hours=24)
+    at_deadline: Literal["rollback", "promote", "hold"] = "rollback"
+    shadow: int = Field(default=0, ge=0, le=1_000_000)
+    approval: Literal["none", "promotion"] = "none"
+    judge_by: Literal["traffic", "labels"] = "traffic"
+    min_labels: int = Field(default=200, ge=1)
+    max_quality_loss: float = Field(default=0.05, ge=0, le=1)
+    key: str = Field(default="x-homeostat-series", pattern=r"^[a-z0-9-]+$", max_length=64)
 
 
 class AlertRule(Frozen):

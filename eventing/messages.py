@@ -72,11 +72,18 @@ class InferenceRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceResponse:
-    """KServe's payload logger saw the answer; it shares id and source with its request."""
+    """KServe's payload logger saw the answer; it shares id and source with its request. Which `revision` gave
+    it, by which `threshold`, and of which `series`, our predictor says beside V1's predictions, and in V2's
+    `parameters`; `id` is V2's own."""
 
     type: ClassVar[str] = "org.kubeflow.serving.inference.response"
     predictions: list[Any] | None = None
     outputs: list[Any] | None = None
+    revision: Any = None
+    threshold: Any = None
+    series: Any = None
+    parameters: Any = None
+    id: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +214,7 @@ class TuningRequested:
     """Somebody wants better parameters searched for; the first of `candidates`, or what serves, is tuned."""
 
     type: ClassVar[str] = "dev.homeostat.tuning.requested"
+    trigger: Literal["alert", "hand"] = "hand"
     reason: str = "by hand"
     force: bool = False
     candidates: tuple[str, ...] = ()

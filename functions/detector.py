@@ -159,10 +159,17 @@ class Incident(Frozen):
     since: datetime
 
 
+class Over(Frozen):
+    """The alert of this fingerprint has been told to be over: what fired `until` then is no news."""
+
+    fingerprint: str
+    until: datetime
+
+
 class Quality(Frozen):
-    """What labels say of a revision's rows: anomalous ones that it flagged (`caught`) or did not (`missed`),
-    normal ones that it flagged (`false_alarms`, in `false_events` stretches of them) or let pass, in `days`
-    of labelled time."""
+    """What labels say of a revision's rows, asked about from `since` to `until`: anomalous ones that it
+    flagged (`caught`) or did not (`missed`), normal ones that it flagged (`false_alarms`, in `false_events`
+    stretches that touch no anomalous one) or let pass, in `days` of normal rows."""
 
     caught: int = 0
     missed: int = 0
@@ -170,7 +177,40 @@ class Quality(Frozen):
     passed: int = 0
     false_events: int = 0
     days: float = 0.0
+    since: datetime | None = None
+    until: datetime | None = None
     measured: datetime
+
+
+class Block(Frozen):
+    """What was counted in rows that came one after another."""
+
+    rows: int = 0
+    anomalies: int = 0
+    scores: tuple[int, ...] = ()
+
+
+class Bands(Frozen):
+    """What is usual of `revision`: the blocks of its warm-up, then their sum (`usual`) and how far by figure
+    the `recent` ones may lie from it (`limits`). `base`: its counters when the last block ended. `turned`:
+    windows in a row that contradict what is raised of a figure, or that nothing is."""
+
+    revision: str = ""
+    base: RevisionFigures | None = None
+    warming: tuple[Block, ...] = ()
+    usual: Block | None = None
+    limits: dict[str, float] = Field(default={})
+    recent: tuple[Block, ...] = ()
+    turned: dict[str, int] = Field(default={})
+
+
+class Raised(Frozen):
+    """An alert that the detector's own figures fired, and that has not been resolved."""
+
+    alertname: str
+    fingerprint: str
+    starts_at: str
+    labels: dict[str, str]
 
 
 class Held(Frozen):
@@ -197,7 +237,11 @@ class Status(Frozen):
     previous: Revision | None = None
     drift: DriftState = DriftState()
     incidents: tuple[Incident, ...] = ()
+    over: tuple[Over, ...] = ()
     quality: dict[str, Quality] = Field(default={})
+    unmatched: int = 0
+    bands: Bands = Bands()
+    raised: tuple[Raised, ...] = ()
     held: tuple[Held, ...] = ()
     message: str = ""
 

@@ -19,6 +19,7 @@ from homeostat.models.choices import (
 )
 
 from .frozen import Frozen
+from .patterns import checked
 
 Duration = Annotated[
     timedelta,
@@ -203,10 +204,10 @@ class CanarySpec(Frozen):
 
 
 class AlertRule(Frozen):
-    """Alerts whose labels are these (a value that begins with ~ is a regular expression of the whole value),
-    and what is done when one fires: the first rule that matches counts."""
+    """Alerts whose labels are these (after ~ comes a regular expression of the whole value, in RE2's syntax as
+    Prometheus has it), and what is done when one fires: the first rule that matches counts."""
 
-    match: dict[str, str] = Field(min_length=1)
+    match: dict[str, Annotated[str, AfterValidator(checked)]] = Field(min_length=1, max_length=16)
     action: Literal["retrain", "tune", "rollback", "ignore"]
 
 

@@ -18,7 +18,8 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
-"""Bounds of score / threshold, so that revisions of different algorithms can be laid over each other."""
+"""Bounds of score / threshold, so that revisions of different algorithms can be laid over each other. A
+canary's scores are judged by these: they are `functions.canary.SCORE_BUCKETS`."""
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 

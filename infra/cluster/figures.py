@@ -13,7 +13,7 @@ from math import ceil
 from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detector import Canary, Detector, RevisionFigures
 
-from ..observing.figures import number, of_one_answer, quoted
+from ..observing.figures import number, of_prometheus, quoted
 from .client import INFERENCE_SERVICES, Objects
 from .inference_service import Options
 from .readiness import of_canary
@@ -22,6 +22,7 @@ REQUESTS = "homeostat_requests_total"
 LATENCY = "homeostat_request_seconds_bucket"
 ROWS = "homeostat_rows_total"
 ANOMALIES = "homeostat_anomalies_total"
+SCORES = "homeostat_scores_bucket"
 THERE = "homeostat_model_info"
 STARTED = "homeostat_start_time_seconds"
 
@@ -80,7 +81,10 @@ def revision_figures(url: str, revision: str) -> RevisionFigures | None:
         "rows": summed(ROWS),
         "anomalies": summed(ANOMALIES),
     }
-    return of_one_answer(url, totals, summed(LATENCY, by=" by (le) "))
+    by_bound = {
+        name: summed(metric, by=" by (le) ") for name, metric in (("latency", LATENCY), ("scores", SCORES))
+    }
+    return of_prometheus(url, totals, **by_bound)
 
 
 def restarts(url: str, trial: Canary, seconds: float) -> int:

@@ -1,7 +1,7 @@
 """What a canary is judged on, measured on this machine: the router's counters and both model servers' own.
 
-Without Prometheus the counters are read where they arise. With one, they are asked of it, one query for each
-figure. A figure that cannot be had makes the revision's figures None: that is never the same as zero.
+Without Prometheus the counters are read where they arise; with one, they are asked of it. A figure that cannot
+be had makes the revision's figures None: that is never the same as zero.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ REQUESTS = "homeostat_router_requests_total"
 LATENCY = "homeostat_router_latency_seconds_bucket"
 ROWS = "homeostat_rows_total"
 ANOMALIES = "homeostat_anomalies_total"
+SCORES = "homeostat_scores_bucket"
 
 
 async def canary_facts(
@@ -75,7 +76,8 @@ async def scrape(
         errors=_total(routed, REQUESTS, {**both, "outcome": "error"}),
         rows=_total(served, ROWS, own),
         anomalies=_total(served, ANOMALIES, own),
-        latency={one.labels["le"]: one.value for one in _samples(routed, LATENCY, both)},
+        latency=_buckets(routed, LATENCY, both),
+        scores=_buckets(served, SCORES, own),
     )
 
 
@@ -89,7 +91,12 @@ def query(url: str, detector: str, revision: str) -> RevisionFigures | None:
         "rows": f"sum({ROWS}{{{own}}})",
         "anomalies": f"sum({ANOMALIES}{{{own}}})",
     }
-    return of_prometheus(url, totals, f"sum by (le) ({LATENCY}{{{both}}})")
+    return of_prometheus(
+        url,
+        totals,
+        latency=f"sum by (le) ({LATENCY}{{{both}}})",
+        scores=f"sum by (le) ({SCORES}{{{own}}})",
+    )
 
 
 def _samples(families: Iterable[Metric], name: str, labels: Mapping[str, str]) -> list[Sample]:
@@ -104,3 +111,7 @@ def _samples(families: Iterable[Metric], name: str, labels: Mapping[str, str]) -
 def _total(families: Iterable[Metric], name: str, labels: Mapping[str, str]) -> float | None:
     found = _samples(families, name, labels)
     return sum(one.value for one in found) if found else None
+
+
+def _buckets(families: Iterable[Metric], name: str, labels: Mapping[str, str]) -> dict[str, float]:
+    return {one.labels["le"]: one.value for one in _samples(families, name, labels)}

@@ -22,39 +22,48 @@ Vector = list[tuple[Mapping[str, str], float]]
 """Labels and value of each series of an answer."""
 
 
-def of_counters(*, latency: Mapping[str, float], **totals: float | None) -> RevisionFigures | None:
-    """`latency` is cumulated, by its buckets' upper bounds (`le`)."""
+def of_counters(
+    *, latency: Mapping[str, float], scores: Mapping[str, float], **totals: float | None
+) -> RevisionFigures | None:
+    """`latency` and `scores` are cumulated, by their buckets' upper bounds (`le`)."""
+    histograms = {"latency": latency, "scores": scores}
     missing = [name for name, value in totals.items() if value is None or not math.isfinite(value)]
-    if missing or not latency or not all(map(math.isfinite, latency.values())):
-        log.warning("no figure for %s", ", ".join(missing) or "latency")
+    missing += [
+        name
+        for name, buckets in histograms.items()
+        if not buckets or not all(map(math.isfinite, buckets.values()))
+    ]
+    if missing:
+        log.warning("no figure for %s", ", ".join(missing))
         return None
-    cumulated = [latency[le] for le in sorted(latency, key=float)]
-    counts = tuple(int(b - a) for a, b in pairwise((0, *cumulated)))
-    return RevisionFigures(latency=counts, **{name: int(value or 0) for name, value in totals.items()})
+    return RevisionFigures(
+        latency=_counts(latency),
+        scores=_counts(scores),
+        **{name: int(value or 0) for name, value in totals.items()},
+    )
 
 
-def of_prometheus(url: str, totals: Mapping[str, str], latency: str) -> RevisionFigures | None:
-    """The answers to one PromQL query for each total, and to one for the latency's buckets; None when the
-    Prometheus cannot be reached or does not know one of them."""
-    found = answers(url, *totals.values(), latency)
-    if found is None:
-        return None
-    *sums, buckets = found
-    values = [one[0][1] if one else None for one in sums]
-    return of_counters(latency=_by_bound(buckets), **dict(zip(totals, values, strict=True)))
+def _counts(cumulated: Mapping[str, float]) -> tuple[int, ...]:
+    inorder = [cumulated[le] for le in sorted(cumulated, key=float)]
+    return tuple(int(b - a) for a, b in pairwise((0, *inorder)))
 
 
-def of_one_answer(url: str, totals: Mapping[str, str], latency: str) -> RevisionFigures | None:
-    """The same from a single query, whose parts are of one moment: between two, more may be scraped."""
-    parts = {**totals, "latency": latency}
+def of_prometheus(
+    url: str, totals: Mapping[str, str], *, latency: str, scores: str
+) -> RevisionFigures | None:
+    """The answers to a PromQL query for each total, and to one for each histogram's buckets; None when the
+    Prometheus cannot be reached or does not know one of them. They are asked as one query, whose parts are of
+    one moment: between two, more may be scraped."""
+    parts = {**totals, "latency": latency, "scores": scores}
     labelled = [f'label_replace({query}, "figure", "{name}", "", "")' for name, query in parts.items()]
     found = answers(url, " or ".join(labelled))
     if found is None:
         return None
-    by_figure = {name: [one for one in found[0] if one[0].get("figure") == name] for name in parts}
-    buckets = by_figure.pop("latency")
+    of = {name: [one for one in found[0] if one[0].get("figure") == name] for name in parts}
     return of_counters(
-        latency=_by_bound(buckets), **{name: one[0][1] if one else None for name, one in by_figure.items()}
+        latency=_by_bound(of["latency"]),
+        scores=_by_bound(of["scores"]),
+        **{name: of[name][0][1] if of[name] else None for name in totals},
     )
 
 

@@ -14,13 +14,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from homeostat.functions.canary import LATENCY_BUCKETS_MS
+from homeostat.functions.canary import LATENCY_BUCKETS_MS, SCORE_BUCKETS
 from homeostat.infra.cluster import figures
 from tests.cluster.ports import on_a_port
 
 BOUNDS = [*(str(one / 1000) for one in LATENCY_BUCKETS_MS), "+Inf"]
+SCORE_BOUNDS = [*map(str, SCORE_BUCKETS), "+Inf"]
 _QUERY = re.compile(r'(homeostat_\w+)\{revision="([^"]+)"(,outcome="error")?\}')
-_PARTS = re.compile(r'label_replace\((.*?), "figure", "(\w+)", "", ""\)')
 _PARTS = re.compile(r" or (?=label_replace\()")
 _LABEL = re.compile(r'"figure", "(\w+)"')
 _FIELDS = {figures.REQUESTS: "requests", figures.ROWS: "rows", figures.ANOMALIES: "anomalies"}
@@ -59,6 +59,13 @@ class Prometheus:
             return [_sample(0)]
         if metric == figures.LATENCY:
             return [_sample(counted["requests"] * (float(le) >= 0.005), le=le) for le in BOUNDS]
+        if metric == figures.SCORES:
+            # What is anomalous scores twice its threshold, the rest half of it.
+            normal = counted["rows"] - counted["anomalies"]
+            over = counted["anomalies"]
+            return [
+                _sample(normal * (float(le) >= 0.5) + over * (float(le) >= 2.0), le=le) for le in SCORE_BOUNDS
+            ]
         return [_sample(counted["errors" if only_errors else _FIELDS[metric]])]
 
 

@@ -124,7 +124,8 @@ def told(server: ApiServer, options: Options, url: str) -> list[dict[str, int]] 
     assert (found.ready, found.restarts) == (True, 0)
     sides = [one for one in (found.stable, found.canary) if one]
     assert all(sum(one.latency) == one.requests and len(one.latency) == 13 for one in sides)
-    told = [one.model_dump(exclude={"latency"}) for one in sides]
+    assert all(sum(one.scores) == one.rows and len(one.scores) == 18 for one in sides)
+    told = [one.model_dump(exclude={"latency", "scores"}) for one in sides]
     return told if len(told) == 2 else None
 
 

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from homeostat.functions.canary import SCORE_BUCKETS
 from homeostat.functions.detector import Canary, Cause, Revision, RevisionFigures
 from homeostat.infra.cluster import figures
 from homeostat.infra.cluster.figures import restarts, revision_figures
@@ -41,12 +42,15 @@ def counted(requests: int, *, errors: int = 0, place: int = 2, rejected: int = 0
     """What pods tell after so many requests, all of them in one bucket."""
     latency = [0] * 13
     latency[place] = requests + errors + rejected
+    scores = [0] * (len(SCORE_BUCKETS) + 1)
+    scores[SCORE_BUCKETS.index(2.0)] = scores[SCORE_BUCKETS.index(0.5)] = requests
     return RevisionFigures(
         requests=requests + errors + rejected,
         errors=errors,
         rows=2 * requests,
         anomalies=requests,
         latency=tuple(latency),
+        scores=tuple(scores),
     )
 
 
@@ -117,7 +121,7 @@ def test_a_figure_that_is_no_number_is_no_figure(prom: Prometheus) -> None:
         assert number(prom.url, 'sum(homeostat_rows_total{revision="broken"})') is None
 
 
-@pytest.mark.parametrize("missing", ["requests", "request_seconds", "anomalies"])
+@pytest.mark.parametrize("missing", ["requests", "request_seconds", "anomalies", "scores"])
 def test_a_metric_that_is_missing_is_no_zero(prom: Prometheus, missing: str) -> None:
     """A predictor of before, say, that does not count its requests."""
     one = Pod(f"without-{missing}", without=f"homeostat_{missing}")
@@ -157,5 +161,5 @@ def test_every_metric_that_is_asked_for_is_one_that_predictors_have() -> None:
     Metrics(registry, "pump-new", "forest", "1")
     there = {sample.name for family in registry.collect() for sample in family.samples}
     asked = {value for value in vars(figures).values() if re.fullmatch(r"homeostat_[a-z_]+", str(value))}
-    assert len(asked) == 6
+    assert len(asked) == 7
     assert asked <= there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -21,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from homeostat.functions.canary import LATENCY_BUCKETS_MS, CanaryFacts
+from homeostat.functions.canary import LATENCY_BUCKETS_MS, SCORE_BUCKETS, CanaryFacts
 from homeostat.functions.detector import RevisionFigures
 from homeostat.infra.local.figures import canary_facts, query
 from homeostat.infra.local.serving import Desired
@@ -47,7 +49,9 @@ def test_both_revisions_are_counted_and_a_frozen_one_has_no_figures(
             assert await canary_facts(here.serving, "pump", "pump-b") == CanaryFacts(ready=False)
             await on_trial(here, artifacts, 50)
             fresh = await canary_facts(here.serving, "pump", "pump-b")
-            assert fresh.canary == RevisionFigures(latency=(0,) * (len(LATENCY_BUCKETS_MS) + 1))
+            assert fresh.canary == RevisionFigures(
+                latency=(0,) * (len(LATENCY_BUCKETS_MS) + 1), scores=(0,) * (len(SCORE_BUCKETS) + 1)
+            )
 
             answers = [(await here.predict())[1] for _ in range(40)]
             facts = await canary_facts(here.serving, "pump", "pump-b")
@@ -57,6 +61,7 @@ def test_both_revisions_are_counted_and_a_frozen_one_has_no_figures(
                 asked = answers.count(revision)
                 assert 0 < figures.requests == asked == sum(figures.latency)
                 assert (figures.errors, figures.rows) == (0, asked * len(BODY["instances"]))
+                assert (len(figures.scores), sum(figures.scores)) == (len(SCORE_BUCKETS) + 1, figures.rows)
                 assert len(figures.latency) == len(LATENCY_BUCKETS_MS) + 1
 
             await on_trial(here, artifacts, 100)
@@ -78,13 +83,17 @@ def test_both_revisions_are_counted_and_a_frozen_one_has_no_figures(
 
 # --- Prometheus ------------------------------------------------------------------------------------------
 @asynccontextmanager
-async def prometheus_like(answers: dict[str, list[object]], status: int = 200) -> AsyncIterator[str]:
-    """A server that answers instant queries as Prometheus' HTTP API does, by the metric's name."""
+async def prometheus_like(answers: dict[str, list[dict[str, Any]]], status: int = 200) -> AsyncIterator[str]:
+    """A server that answers instant queries as Prometheus' HTTP API does, by the metrics' names."""
 
     async def instant(request: Request) -> JSONResponse:
-        asked = request.query_params["query"]
-        key = next((key for key in answers if key in asked), "")
-        result = {"resultType": "vector", "result": answers.get(key, [])}
+        found: list[Any] = []
+        for asked in request.query_params["query"].split(" or "):
+            figure = re.search(r'"figure", "(\w+)"', asked)
+            labels = {"figure": figure[1]} if figure else {}
+            key = next((key for key in answers if key in asked), "")
+            found += [{**one, "metric": one["metric"] | labels} for one in answers.get(key, [])]
+        result = {"resultType": "vector", "result": found}
         return JSONResponse({"status": "success", "data": result}, status)
 
     app = Starlette(routes=[Route("/api/v1/query", instant)])
@@ -99,11 +108,11 @@ async def prometheus_like(answers: dict[str, list[object]], status: int = 200) -
         await task
 
 
-def sample(value: float, **labels: str) -> object:
+def sample(value: float, **labels: str) -> dict[str, Any]:
     return {"metric": labels, "value": [1764000000.0, str(value)]}
 
 
-FULL: dict[str, list[object]] = {
+FULL: dict[str, list[dict[str, Any]]] = {
     'outcome="error"': [sample(2)],
     "homeostat_router_requests_total": [sample(10)],
     "homeostat_rows_total": [sample(600)],
@@ -113,10 +122,11 @@ FULL: dict[str, list[object]] = {
         sample(4, le="0.001"),
         sample(9, le="0.002"),
     ],
+    "homeostat_scores_bucket": [sample(600, le="+Inf"), sample(500, le="0.1")],
 }
 
 
-def ask(answers: dict[str, list[object]], status: int = 200) -> RevisionFigures | None:
+def ask(answers: dict[str, list[dict[str, Any]]], status: int = 200) -> RevisionFigures | None:
     async def story() -> RevisionFigures | None:
         async with prometheus_like(answers, status) as url:
             return await asyncio.to_thread(query, url, "pump", "pump-b")
@@ -125,7 +135,9 @@ def ask(answers: dict[str, list[object]], status: int = 200) -> RevisionFigures 
 
 
 def test_prometheus_answers_become_figures() -> None:
-    wanted = RevisionFigures(requests=10, errors=2, rows=600, anomalies=9, latency=(4, 5, 1))
+    wanted = RevisionFigures(
+        requests=10, errors=2, rows=600, anomalies=9, latency=(4, 5, 1), scores=(500, 100)
+    )
     assert ask(FULL) == wanted
 
 
@@ -134,8 +146,10 @@ def test_a_query_that_returns_nothing_is_no_figure(missing: str) -> None:
     assert ask({**FULL, missing: []}) is None
 
 
-def test_a_figure_that_is_no_number_is_no_figure() -> None:
-    assert ask({**FULL, "homeostat_rows_total": [sample(float("nan"))]}) is None
+@pytest.mark.parametrize("metric", ["homeostat_rows_total", "homeostat_scores_bucket"])
+def test_a_figure_that_is_no_number_is_no_figure(metric: str) -> None:
+    broken = {**FULL[metric][0], "value": [1764000000.0, "NaN"]}
+    assert ask({**FULL, metric: [broken, *FULL[metric][1:]]}) is None
 
 
 def test_a_prometheus_that_fails_or_is_gone_gives_no_figure() -> None:

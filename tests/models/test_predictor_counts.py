@@ -19,10 +19,10 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceSt
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import Message, Receive, Scope, Send
 
-from homeostat.functions.canary import LATENCY_BUCKETS_MS
+from homeostat.functions.canary import LATENCY_BUCKETS_MS, SCORE_BUCKETS
 from homeostat.models import artifact
 from homeostat.models.predictor import REVISION
-from homeostat.models.predictor_metrics import OUTCOMES, REQUEST_SECONDS
+from homeostat.models.predictor_metrics import OUTCOMES, RATIOS, REQUEST_SECONDS
 from homeostat.models.request_counting import Counted
 from tests.models.predictors import command, detector, free_port, running
 
@@ -70,8 +70,9 @@ def gained(server: httpx.Client, act: Callable[[], Any]) -> dict[str, float]:
     return {name: after - before[name] for name, after in counted(server).items() if after != before[name]}
 
 
-def test_latency_is_counted_by_the_bounds_that_canaries_are_judged_by() -> None:
+def test_latency_and_scores_are_counted_by_the_bounds_that_canaries_are_judged_by() -> None:
     assert [bound * 1000 for bound in REQUEST_SECONDS] == list(LATENCY_BUCKETS_MS)
+    assert RATIOS == SCORE_BUCKETS
 
 
 def test_before_its_first_request_a_revision_has_zeros_and_not_nothing(server: httpx.Client) -> None:

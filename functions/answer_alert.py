@@ -45,13 +45,12 @@ def _begin(event: AlertFired, detector: Detector) -> Iterable[Message]:
         return
     if any(started <= one.until for one in detector.status.over if one.fingerprint == event.fingerprint):
         return
+    fitting = (rule.action for rule in detector.spec.alerts if matches(rule.match, event.labels))
     incident = Incident(
         fingerprint=event.fingerprint,
         starts_at=event.starts_at,
         alertname=event.alertname[:LONGEST_NAME],
-        action=next(
-            (rule.action for rule in detector.spec.alerts if matches(rule.match, event.labels)), "none"
-        ),
+        action=next(fitting, "none"),
         since=detector.now,
     )
     others = [one for one in known if one not in same]

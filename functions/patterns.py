@@ -1,7 +1,7 @@
 """Which labels an alert rule is about.
 
-Patterns are matched by pydantic's engine (Rust's regex), which reads RE2's syntax as Prometheus does and takes
-a time linear in the text: no rule and no label can make a function hang, as Python's own `re` would.
+Patterns are matched by pydantic's engine (Rust's regex): it reads RE2's syntax, as Prometheus does, and takes
+a time linear in the text, where some patterns and labels make Python's own `re` hang.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ def checked(wanted: str) -> str:
         try:
             _whole(wanted[1:])
         except SchemaError as error:
-            why = str(error).strip().rpartition("error: ")[2].splitlines()[-1].strip()
-            raise ValueError(
-                f"no regular expression ({why}): write RE2's syntax, as Prometheus does"
-            ) from None
+            why = str(error).strip().rpartition("rror: ")[2].strip(" .")
+            raise ValueError(f"no pattern ({why}): write RE2's syntax, as Prometheus does") from None
     return wanted

@@ -87,9 +87,9 @@ def blocked(waiting: Waiting, detector: Detector) -> str | None:
         return "no data has landed yet"
     if waiting.force:
         return None
-    # So many would do for a request of their own; drift beside them must not make them wait.
+    # So many would do for a request of their own; drift or an alert beside them must not make them wait.
     needed = min(retrain.min_drift_rows, retrain.min_new_rows)
-    if waiting.trigger == "drift" and status.new_rows < needed:
+    if waiting.trigger in ("drift", "alert") and status.new_rows < needed:
         return f"{status.new_rows} of {needed} new rows have landed since the last run"
     if now < waiting.not_before:
         return f"debounced until {waiting.not_before:%H:%M:%S}"

@@ -120,8 +120,8 @@ class GateSpec(Frozen):
 
 
 class Retrain(Frozen):
-    """When training may start. `max_rows` bounds what a run reads: the newest batches win. Drift does not
-    wait for `min_new_rows`, but it needs `min_drift_rows` that no run has seen: old rows cannot answer it."""
+    """When training may start. `max_rows` bounds what a run reads: the newest batches win. Drift and alerts
+    do not wait for `min_new_rows`, but need `min_drift_rows` that no run has seen: old ones answer neither."""
 
     min_new_rows: int = Field(default=5000, ge=1)
     min_drift_rows: int = Field(default=500, ge=1)
@@ -204,8 +204,8 @@ class CanarySpec(Frozen):
 
 
 class AlertRule(Frozen):
-    """Alerts whose labels are these (after ~ comes a regular expression of the whole value, in RE2's syntax as
-    Prometheus has it), and what is done when one fires: the first rule that matches counts."""
+    """Alerts whose labels are these (after ~ comes a regular expression of the whole value, as Prometheus has
+    them), and what is done when one fires: the first rule that matches counts."""
 
     match: dict[str, Annotated[str, AfterValidator(checked)]] = Field(min_length=1, max_length=16)
     action: Literal["retrain", "tune", "rollback", "ignore"]

@@ -29,7 +29,7 @@ def wish(event: object, detector: Detector) -> Waiting | None:
             )
         case TuningRequested():
             return Waiting(
-                trigger="hand",
+                trigger=event.trigger,
                 reason=event.reason,
                 since=detector.now,
                 not_before=_earliest(event.force, detector),
@@ -57,10 +57,11 @@ def _of_drift(event: DriftDetected, detector: Detector) -> Waiting | None:
         return None
     answered = serving is not None and serving.trigger == "drift"
     persists = answered and detector.spec.tuning.when == "drift-persists"
+    what = "" if event.on == "features" else f" of {event.on}"
     channels = f" in {', '.join(event.channels)}" if event.channels else ""
     return Waiting(
         trigger="drift",
-        reason=f"drift{' that persists' if persists else ''}{channels}",
+        reason=f"drift{what}{' that persists' if persists else ''}{channels}",
         since=detector.now,
         not_before=_earliest(False, detector),
         tune=persists,
@@ -120,16 +121,41 @@ def merge(first: Waiting | None, later: Waiting | None) -> Waiting | None:
 
 def still_true(waiting: Waiting | None, detector: Detector) -> Waiting | None:
     """Look at the level again: what is left of the wish, if it still needs doing?"""
-    if waiting is None or waiting.force or waiting.trigger in ("alert", "hand", "tuning"):
+    if waiting is None or waiting.force or waiting.trigger in ("hand", "tuning"):
         return waiting
-    status = detector.status
-    promoted = status.serving.promoted if status.serving else None
-    if waiting.trigger == "drift" and not (promoted and promoted > waiting.since):
+    answered = _promoted_since(waiting.since, detector)
+    if waiting.trigger == "alert" and fires(detector):
+        return _later(waiting, answered, detector)
+    if waiting.trigger == "drift" and not answered:
         return waiting
-    if status.new_rows < detector.spec.retrain.min_new_rows:
+    return _what_is_left(waiting, detector)
+
+
+def fires(detector: Detector) -> bool:
+    """Whether an alert that asks for a new model has not ended."""
+    return any(one.action in ("retrain", "tune") for one in detector.status.incidents)
+
+
+def _promoted_since(then: datetime, detector: Detector) -> datetime | None:
+    serving = detector.status.serving
+    return serving.promoted if serving and serving.promoted and serving.promoted > then else None
+
+
+def _later(waiting: Waiting, answered: datetime | None, detector: Detector) -> Waiting:
+    """What was promoted since the alert fired may be its answer: it gets a while to end the alert."""
+    if answered is None:
+        return waiting
+    earliest = answered + detector.spec.retrain.cooldown
+    return waiting.model_copy(update={"not_before": max(waiting.not_before, earliest)})
+
+
+def _what_is_left(waiting: Waiting, detector: Detector) -> Waiting | None:
+    """A wish that is answered or void may have swallowed one for drift, or for the rows that came since."""
+    drift, rows = detector.status.drift, detector.status.new_rows
+    if waiting.trigger == "alert" and drift.latched:
+        return waiting.model_copy(update={"trigger": "drift", "reason": "drift", "tune": False})
+    if rows < detector.spec.retrain.min_new_rows:
         return None
-    # Drift that a promotion answered may have swallowed a request for the rows that came since.
-    if waiting.trigger == "drift":
-        rows = f"{status.new_rows} new rows"
-        return waiting.model_copy(update={"trigger": "data", "reason": rows, "tune": False})
-    return waiting
+    if waiting.trigger == "data":
+        return waiting
+    return waiting.model_copy(update={"trigger": "data", "reason": f"{rows} new rows", "tune": False})

@@ -18,6 +18,7 @@ from homeostat.eventing.errors import Fault, Reject, shown
 from . import broker_cli
 from .benchmark_cli import benchmark
 from .cluster_cli import cluster
+from .monitoring_cli import monitoring
 from .place import place
 from .terminal import (
     NAMESPACE,
@@ -49,6 +50,7 @@ cli.add_typer(tokens, name="tokens")
 cli.add_typer(cluster, name="cluster")
 cli.command()(broker_cli.replay)
 cli.command()(benchmark)
+cli.command()(monitoring)
 
 
 @cli.command()

@@ -27,10 +27,22 @@ def test_predictors_are_scraped_at_the_port_that_they_listen_at() -> None:
     assert container["readinessProbe"]["httpGet"]["port"] == port["containerPort"]
 
 
-def test_nothing_relabels_a_revision_and_one_monitor_alone_scrapes_predictors() -> None:
+def test_an_alert_names_its_detector_and_nothing_relabels_a_revision() -> None:
+    relabelled = [
+        (name, step["sourceLabels"], step["targetLabel"])
+        for name, monitor in of(base(), "PodMonitor").items()
+        for one in monitor["spec"]["podMetricsEndpoints"]
+        for step in one.get("relabelings", ())
+    ]
+    # KServe writes the InferenceService's name on its pods, and that is the Detector's.
+    inference_service = "__meta_kubernetes_pod_label_serving_kserve_io_inferenceservice"
+    assert relabelled == [("predictors", [inference_service], "detector")]
     for monitor in of(base(), "PodMonitor").values():
         for one in monitor["spec"]["podMetricsEndpoints"]:
-            assert not one.keys() & {"relabelings", "metricRelabelings", "honorLabels"}
+            assert not one.keys() & {"metricRelabelings", "honorLabels"}
+
+
+def test_one_monitor_alone_scrapes_predictors() -> None:
     selecting = [
         name
         for name, one in of(base(), "PodMonitor").items()

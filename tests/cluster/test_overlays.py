@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,14 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
 
 from homeostat.eventing.doors.calling import MOUNTED
-from homeostat.eventing.gateway.metrics import Metrics as DoorMetrics
 from homeostat.eventing.messages import EVENTS
 from homeostat.infra.cluster.kustomized import Object
-from homeostat.infra.served import Served
-from homeostat.models.predictor_metrics import Metrics as PredictorMetrics
 from tests.cluster.rendered import OVERLAYS, base, everything, named, of, overlay, services
 
 
@@ -257,19 +252,6 @@ def test_nothing_that_may_leave_the_cluster_reaches_the_nodes_credentials() -> N
 
 
 # --- what people are told -------------------------------------------------------------------------------
-def test_the_alerts_ask_for_metrics_that_there_are() -> None:
-    registry = CollectorRegistry()
-    DoorMetrics(registry)
-    Served(registry)
-    PredictorMetrics(registry, "pump-1", "ensemble", "1")
-    there = {one.name for one in registry.collect()}
-    rules = of(base(), "PrometheusRule")["homeostat"]["spec"]["groups"]
-    expressions = " ".join(rule["expr"] for group in rules for rule in group["rules"])
-    asked = {re.sub(r"_(total|bucket)$", "", one) for one in re.findall(r"homeostat_[a-z_]+", expressions)}
-    assert asked
-    assert asked <= there
-
-
 def test_promtool_reads_the_rules(tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:

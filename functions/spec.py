@@ -121,7 +121,7 @@ class GateSpec(Frozen):
 
 class Retrain(Frozen):
     """When training may start. `max_rows` bounds what a run reads: the newest batches win. Drift and alerts
-    do not wait for `min_new_rows`, but need `min_drift_rows` that no run has seen: old ones answer neither."""
+    do not wait for `min_new_rows`, but need `min_drift_rows` that no run saw: old ones answer neither."""
 
     min_new_rows: int = Field(default=5000, ge=1)
     min_drift_rows: int = Field(default=500, ge=1)

@@ -134,8 +134,22 @@ class Canary(Frozen):
     cause: Cause
 
 
+class Watched(Frozen):
+    """Verdicts in a row on one stream; `latched` once they were reported."""
+
+    consecutive: int = 0
+    latched: bool = False
+    statistic: float | None = None
+    threshold: float | None = None
+    tested: datetime | None = None
+
+    def unlatched(self) -> Watched:
+        return self.model_copy(update={"latched": False, "consecutive": 0})
+
+
 class DriftState(Frozen):
-    """Verdicts in a row for `revision`; `latched` once they were reported, until another one serves."""
+    """Verdicts in a row on the rows that `revision` is asked about, `latched` once they were reported, until
+    another one serves; `others`: on its scores, and on its errors."""
 
     revision: str = ""
     consecutive: int = 0
@@ -143,10 +157,22 @@ class DriftState(Frozen):
     statistic: float | None = None
     threshold: float | None = None
     tested: datetime | None = None
+    others: dict[str, Watched] = Field(default={})
+
+    def of(self, on: str) -> Watched:
+        if on != "features":
+            return self.others.get(on, Watched())
+        return Watched(**{name: getattr(self, name) for name in Watched.model_fields})
+
+    def having(self, on: str, watched: Watched) -> DriftState:
+        if on != "features":
+            return self.model_copy(update={"others": {**self.others, on: watched}})
+        return self.model_copy(update={name: getattr(watched, name) for name in Watched.model_fields})
 
     def unlatched(self) -> DriftState:
         """The state after an answer that failed: if the drift is still there, it is reported again."""
-        return self.model_copy(update={"latched": False, "consecutive": 0})
+        others = {on: watched.unlatched() for on, watched in self.others.items()}
+        return self.model_copy(update={"latched": False, "consecutive": 0, "others": others})
 
 
 class Incident(Frozen):

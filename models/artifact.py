@@ -120,7 +120,7 @@ def load(folder: Path | str) -> Fitted:
 def manifest(folder: Path | str) -> Manifest:
     """The manifest alone, checked for form but not against the files."""
     path = Path(folder) / MANIFEST
-    content = _read(path, _LARGEST_MANIFEST)
+    content = read_file(path, _LARGEST_MANIFEST)
     try:
         read = Manifest.model_validate(json.loads(content.decode(), parse_constant=_refuse))
     except (ValidationError, ValueError, RecursionError) as error:
@@ -168,7 +168,7 @@ def _unpack(place: Path, stated: Manifest) -> dict[str, NDArray[Any]]:
     from safetensors.numpy import load as from_bytes
 
     path = place / WEIGHTS
-    content = _read(path, stated.files[WEIGHTS].size)
+    content = read_file(path, stated.files[WEIGHTS].size)
     if len(content) != stated.files[WEIGHTS].size:
         raise ArtifactError(
             f"{path} is truncated: {len(content)} of {stated.files[WEIGHTS].size} bytes; fetch it again"
@@ -181,7 +181,7 @@ def _unpack(place: Path, stated: Manifest) -> dict[str, NDArray[Any]]:
         raise ArtifactError(f"{path} is not in the safetensors format: {error}") from error
 
 
-def _read(path: Path, most: int) -> bytes:
+def read_file(path: Path, most: int) -> bytes:
     """A file of the artifact itself: never one that a link points to outside of it."""
     root = path.parent.resolve()
     if path.exists() and path.resolve().parent != root:

@@ -11,7 +11,7 @@ from .alarm_figures import alarm_figures
 from .algorithm import Scores
 from .ranges import ranges
 
-_THRESHOLDS = 250  # operating points along the scores, as many as the authors' implementation takes
+THRESHOLDS = 250  # operating points along the scores, as many as the authors' implementation takes
 
 FIGURES = (
     *("precision", "recall", "f1", "false_alarm_rate", "missed_alarm_rate", "average_precision", "vus_pr"),
@@ -88,14 +88,11 @@ def vus_pr(scores: NDArray[Any], labels: NDArray[Any], max_buffer: int = 100) ->
         return None
     if max_buffer < 0:
         raise ValueError(f"max_buffer is {max_buffer}: give 0 rows or more")
-    picks = np.linspace(0, len(values) - 1, _THRESHOLDS).astype(np.int64)
-    cuts = -np.sort(-values)[picks]  # falling
-    # A row is alarmed from its `first` cut on: the number of cuts above its score.
-    first = np.searchsorted(-cuts, -values, side="left")
-    alarms = np.cumsum(np.bincount(first, minlength=_THRESHOLDS))
+    first = first_cut(values)
+    alarms = np.cumsum(np.bincount(first, minlength=THRESHOLDS))
     starts, stops = ranges(truth)
     ends = stops - 1
-    hits = np.cumsum(np.bincount(first[truth], minlength=_THRESHOLDS))
+    hits = np.cumsum(np.bincount(first[truth], minlength=THRESHOLDS))
     halves = range(max_buffer // 2 + 1)
     found = {half: _found(first, starts, ends, half) for half in halves}
     areas = [
@@ -103,6 +100,13 @@ def vus_pr(scores: NDArray[Any], labels: NDArray[Any], max_buffer: int = 100) ->
         for buffer in range(max_buffer + 1)
     ]
     return float(np.mean(areas))
+
+
+def first_cut(scores: Scores) -> NDArray[np.int64]:
+    """The cut, of THRESHOLDS falling ones, from which on each of (n,) scores is alarmed."""
+    picks = np.linspace(0, len(scores) - 1, THRESHOLDS).astype(np.int64)
+    cuts = -np.sort(-scores)[picks]
+    return np.asarray(np.searchsorted(-cuts, -scores, side="left"))
 
 
 def _area(
@@ -127,6 +131,14 @@ def _near(
     """At each cut, the worth of alarmed rows in the slopes of half a buffer on either side of each range."""
     if buffer < 2:
         return 0.0
+    sloped, worth = slopes(truth, starts, ends, buffer)
+    return np.cumsum(np.bincount(first[sloped], weights=worth, minlength=THRESHOLDS))
+
+
+def slopes(
+    truth: NDArray[np.bool_], starts: NDArray[np.int64], ends: NDArray[np.int64], buffer: int
+) -> tuple[NDArray[np.int64], Scores]:
+    """The rows beside ranges to which a buffer of 2 rows or more gives a worth, and which: (m,) each."""
     far = np.arange(1, buffer // 2 + 1)
     rows = np.concatenate([(ends[:, None] + far).ravel(), (starts[:, None] - far).ravel()])
     slope = np.tile(np.sqrt(1 - far / buffer), 2 * len(starts))
@@ -134,19 +146,26 @@ def _near(
     outside[outside] = ~truth[rows[outside]]
     worth = np.minimum(np.bincount(rows[outside], weights=slope[outside], minlength=len(truth)), 1.0)
     sloped = np.flatnonzero(worth)
-    return np.cumsum(np.bincount(first[sloped], weights=worth[sloped], minlength=_THRESHOLDS))
+    return sloped, worth[sloped]
 
 
 def _found(first: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64], half: int) -> Scores:
-    """At each cut, the share of ranges with an alarm in them or `half` a buffer around. Ranges that touch are
-    one."""
+    """At each cut, the share of ranges with an alarm in them or `half` a buffer around."""
+    begin, earliest = touching(first, starts, ends, half)
+    return np.cumsum(np.bincount(earliest, minlength=THRESHOLDS)) / len(begin)
+
+
+def touching(
+    first: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64], half: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first labelled row of each range and the earliest cut that meets it, or `half` a buffer around it:
+    (m,) each. Ranges that touch are one."""
     apart = ends[:-1] + half < starts[1:] - half
     begin = np.maximum(starts[np.append(True, apart)] - half, 0)
     end = np.minimum(ends[np.append(apart, True)] + half, len(first) - 1)
     edges = np.stack([begin, end + 1], axis=1).ravel()
     edges = edges[:-1] if edges[-1] == len(first) else edges
-    earliest = np.minimum.reduceat(first, edges)[::2]
-    return np.cumsum(np.bincount(earliest, minlength=_THRESHOLDS)) / len(begin)
+    return starts[np.append(True, apart)], np.minimum.reduceat(first, edges)[::2]
 
 
 def _checked(scores: NDArray[Any], labels: NDArray[Any]) -> tuple[Scores, NDArray[np.bool_]]:

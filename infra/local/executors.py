@@ -78,6 +78,8 @@ async def serve_what_the_status_says(_: object, detector: Detector, machine: Mac
             stable=_served(status.serving),
             canary=_served(canary.revision) if canary else None,
             percent=canary.percent if canary else 0,
+            shadow=canary.shadow if canary else False,
+            key=found[0].spec.canary.key,
         )
     )
 

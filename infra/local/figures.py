@@ -1,7 +1,7 @@
-"""What a canary is judged on, measured on this machine: the router's counters and both model servers' own.
+"""What a canary is judged on, measured on this machine: counters of the router's and of both model servers.
 
-Without Prometheus the counters are read where they arise; with one, they are asked of it. A figure that cannot
-be had makes the revision's figures None: that is never the same as zero.
+Without Prometheus the counters are read where they arise; with one, all but a shadow's are asked of it. A
+figure that cannot be had makes the revision's figures None: that is never the same as zero.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from homeostat.functions.canary import CanaryFacts
+from homeostat.functions.canary import CanaryFacts, ShadowFigures
 from homeostat.functions.detector import RevisionFigures
 
 from ..observing.figures import of_counters, of_prometheus, quoted
@@ -30,6 +30,9 @@ LATENCY = "homeostat_router_latency_seconds_bucket"
 ROWS = "homeostat_rows_total"
 ANOMALIES = "homeostat_anomalies_total"
 SCORES = "homeostat_scores_bucket"
+SHADOW_REQUESTS = "homeostat_shadow_requests_total"
+SHADOW_ROWS = "homeostat_shadow_rows_total"
+SHADOW_AGREED = "homeostat_shadow_agreed_total"
 
 
 async def canary_facts(
@@ -51,7 +54,25 @@ async def canary_facts(
             stable=await figures(stable) if stable else None,
             restarts=serving.restarts(detector, revision),
             refused=serving.refused(detector, revision),
+            shadow=shadow_figures(serving, detector, revision),
         )
+
+
+def shadow_figures(serving: Serving, detector: str, revision: str) -> ShadowFigures | None:
+    """The router's own counters of the detector's shadow; None where the revision is none, or not yet."""
+    desired = serving.desired(detector)
+    if not (desired and desired.shadow and desired.canary and desired.canary.revision == revision):
+        return None
+    routed = list(serving.router.registry.collect())
+    both = {"detector": detector, "revision": revision}
+    figures = {
+        "requests": _total(routed, SHADOW_REQUESTS, both),
+        "errors": _total(routed, SHADOW_REQUESTS, {**both, "outcome": "error"}),
+        "rows": _total(routed, SHADOW_ROWS, both),
+        "agreed": _total(routed, SHADOW_AGREED, both),
+    }
+    known = {name: int(value) for name, value in figures.items() if value is not None}
+    return ShadowFigures(**known) if len(known) == len(figures) else None
 
 
 async def scrape(

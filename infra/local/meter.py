@@ -1,4 +1,5 @@
-"""Counters of each revision behind the router: requests by outcome, latency, and how many are in flight."""
+"""Counters of each revision behind the router: requests by outcome, latency, and how many are in flight; of a
+shadow, the copies that it answered and how they compare."""
 
 from __future__ import annotations
 
@@ -33,6 +34,19 @@ class Meters:
             buckets=[bound / 1000 for bound in LATENCY_BUCKETS_MS],
             registry=registry,
         )
+        self._shadow_requests = Counter(
+            "homeostat_shadow_requests",
+            "Copies of requests that a shadow was asked",
+            ["detector", "revision", "outcome"],
+            registry=registry,
+        )
+
+        def of_shadows(name: str, text: str) -> Counter:
+            return Counter(name, text, ["detector", "revision"], registry=registry)
+
+        self._shadow_rows = of_shadows("homeostat_shadow_rows", "Rows that a shadow and stable both judged")
+        self._shadow_agreed = of_shadows("homeostat_shadow_agreed", "Of those, the ones with the same flag")
+        self._shadow_dropped = of_shadows("homeostat_shadow_dropped", "Copies for which there was no room")
         self._in_flight: Tally[tuple[str, str]] = Tally()
         self._idle: dict[tuple[str, str], asyncio.Event] = {}
 
@@ -45,7 +59,24 @@ class Meters:
     def remove(self, detector: str, revision: str) -> None:
         for outcome in OUTCOMES:
             self._requests.remove(detector, revision, outcome)
-        self._latency.remove(detector, revision)
+            self._shadow_requests.remove(detector, revision, outcome)
+        for one in (self._latency, self._shadow_rows, self._shadow_agreed, self._shadow_dropped):
+            one.remove(detector, revision)
+
+    def add_shadow(self, detector: str, revision: str) -> None:
+        for outcome in OUTCOMES:
+            self._shadow_requests.labels(detector, revision, outcome)
+        for one in (self._shadow_rows, self._shadow_agreed, self._shadow_dropped):
+            one.labels(detector, revision)
+
+    def shadowed(self, detector: str, revision: str, outcome: str, rows: int, agreed: int) -> None:
+        """A copy was answered; of `rows` that could be compared, `agreed` have stable's flag."""
+        self._shadow_requests.labels(detector, revision, outcome).inc()
+        self._shadow_rows.labels(detector, revision).inc(rows)
+        self._shadow_agreed.labels(detector, revision).inc(agreed)
+
+    def shadow_dropped(self, detector: str, revision: str) -> None:
+        self._shadow_dropped.labels(detector, revision).inc()
 
     def count(self, detector: str, revision: str, outcome: str) -> None:
         self._requests.labels(detector, revision, outcome).inc()

@@ -3,8 +3,9 @@
     POST /{detector}/v1/models/{name}:predict      POST /{detector}/v2/models/{name}/infer
 
 A request goes to the canary with the probability of its percentage, otherwise to the stable revision; those
-of one series stay together (see `sides`). A client never sees a canary fail: whatever the canary refuses,
-breaks or delays is asked of the stable revision as well, and counted against the canary. Routes are swapped
+of one series stay together (see `sides`). While the canary is a shadow, stable answers all, and the canary
+gets copies afterwards (see `shadow`). A client never sees a canary fail: whatever the canary refuses, breaks
+or delays is asked of the stable revision as well, and counted against the canary. Routes are swapped
 whole between two requests, so none is lost.
 """
 
@@ -23,6 +24,7 @@ from homeostat.eventing.errors import Fault, shown
 from .exchange import Ask, Refused, Reply
 from .meter import Meters
 from .payload_log import PayloadLog
+from .shadow import Shadows
 from .sides import Backend, Route, chosen
 
 MAX_BODY = 16 * 1024 * 1024
@@ -70,6 +72,7 @@ class Router:
         self._max_body = max_body
         self._timeouts = {"default": stable_timeout, "canary": canary_timeout}
         self._routes: dict[str, Route] = {}
+        self._shadows = Shadows(self._copied, self.meters)
         self._in_flight = 0
         self._session: aiohttp.ClientSession | None = None
 
@@ -77,11 +80,13 @@ class Router:
     def route(self, detector: str, route: Route) -> None:
         """Send the detector's next requests there. Requests in flight finish where they are."""
         self._routes[detector] = route
+        self._shadows.seek(detector, route)
 
     def routes(self) -> Mapping[str, Route]:
         return dict(self._routes)
 
     async def close(self) -> None:
+        await self._shadows.close()
         if self._session:
             await self._session.close()
             self._session = None
@@ -107,7 +112,11 @@ class Router:
             reply = refused.reply
         except ConnectionResetError:
             return  # the client went away before its request was complete
-        await _send(send, reply, revision)
+        try:
+            await _send(send, reply, revision)
+        finally:  # a series goes on in its shadow, even where the client went away
+            if revision:
+                self._shadows.copy(detector, ask, reply)
 
     def _address(self, scope: Scope) -> tuple[str, str]:
         full: str = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -175,6 +184,13 @@ class Router:
         return second, stable, "default"
 
     async def _attempt(self, detector: str, backend: Backend, ask: Ask, endpoint: str) -> Reply:
+        with self.meters.timed(detector, backend.revision):
+            return await self._exchange(backend, ask, endpoint)
+
+    async def _copied(self, backend: Backend, ask: Ask) -> Reply:
+        return await self._exchange(backend, ask, "canary")
+
+    async def _exchange(self, backend: Backend, ask: Ask, endpoint: str) -> Reply:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 auto_decompress=False,
@@ -187,25 +203,24 @@ class Router:
             for name, value in ask.headers
             if name not in _NOT_FORWARDED
         ]
-        with self.meters.timed(detector, backend.revision):
-            try:
-                async with self._session.request(
-                    ask.method,
-                    f"{backend.url}/{ask.path}",
-                    data=ask.body if ask.method == "POST" else None,
-                    headers=headers,
-                    timeout=self._timeouts[endpoint],
-                    allow_redirects=False,
-                ) as response:
-                    body = await response.read()
-                    kept = [one for one in response.raw_headers if one[0].lower() not in _NOT_FORWARDED]
-                    return Reply(response.status, kept, body)
-            except TimeoutError:
-                mend = f"gave no answer in {self._timeouts[endpoint].total:g} s; send fewer rows"
-                return Refused(504, Fault("revision", shown(backend.revision), mend)).reply
-            except (aiohttp.ClientError, OSError) as error:
-                reason = f"cannot be reached ({type(error).__name__}); it is started again, try later"
-                return _unavailable("revision", shown(backend.revision), reason).reply
+        try:
+            async with self._session.request(
+                ask.method,
+                f"{backend.url}/{ask.path}",
+                data=ask.body if ask.method == "POST" else None,
+                headers=headers,
+                timeout=self._timeouts[endpoint],
+                allow_redirects=False,
+            ) as response:
+                body = await response.read()
+                kept = [one for one in response.raw_headers if one[0].lower() not in _NOT_FORWARDED]
+                return Reply(response.status, kept, body)
+        except TimeoutError:
+            mend = f"gave no answer in {self._timeouts[endpoint].total:g} s; send fewer rows"
+            return Refused(504, Fault("revision", shown(backend.revision), mend)).reply
+        except (aiohttp.ClientError, OSError) as error:
+            reason = f"cannot be reached ({type(error).__name__}); it is started again, try later"
+            return _unavailable("revision", shown(backend.revision), reason).reply
 
 
 def _unavailable(field: str, value: str, mend: str) -> Refused:

@@ -22,7 +22,7 @@ from homeostat.eventing.errors import Fault, Reject, shown
 
 from .model_server import Condition, ModelServer, Phase
 from .router import Router
-from .sides import Backend, Route
+from .sides import SERIES_HEADER, Backend, Route
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +44,15 @@ class Served:
 
 @dataclass(frozen=True)
 class Desired:
-    """What a detector should serve; `percent` is the canary's share."""
+    """What a detector should serve; `percent` is the canary's share, `shadow` says that it gets copies alone,
+    and `key` names the header by whose value requests stay on one side."""
 
     detector: str
     stable: Served | None
     canary: Served | None
     percent: int
+    shadow: bool = False
+    key: str = SERIES_HEADER.decode()
 
     @property
     def served(self) -> tuple[Served, ...]:
@@ -71,7 +74,7 @@ class Desired:
     def load(cls, text: bytes) -> Desired:
         document = orjson.loads(text)
         sides = {side: Served(**document[side]) if document[side] else None for side in ("stable", "canary")}
-        return cls(document["detector"], sides["stable"], sides["canary"], document["percent"])
+        return cls(**{**document, **sides})
 
 
 Key = tuple[str, str]
@@ -165,7 +168,7 @@ class Serving:
             self._ensure(detector, one)
         stable = self._stable(desired)
         canary = self._backend(detector, desired.canary.revision) if desired.canary else None
-        self.router.route(detector, Route(stable, canary, desired.percent))
+        self.router.route(detector, Route(stable, canary, desired.percent, desired.shadow, desired.key))
         kept = {one.revision for one in desired.served} | ({stable.revision} if stable else set())
         for key in [key for key in self._servers if key[0] == detector and key[1] not in kept]:
             self._retire(key)

@@ -33,23 +33,27 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a detector's requests go; `percent` is the canary's share. Only ready servers stand here."""
+    """Where a detector's requests go; `percent` is the canary's share, `shadow` says that it gets none and
+    answers nobody, and `key` names the header that decides. Only ready servers stand here."""
 
     stable: Backend | None = None
     canary: Backend | None = None
     percent: int = 0
+    shadow: bool = False
+    key: str = SERIES_HEADER.decode()
 
     @property
     def split(self) -> bool:
-        return self.stable is not None and self.canary is not None and self.percent > 0
+        return not self.shadow and self.stable is not None and self.canary is not None and self.percent > 0
 
 
 def chosen(detector: str, route: Route, ask: Ask, chance: Callable[[], float]) -> Backend | None:
     """Where to send the request; None while no revision is ready. `chance` draws from [0, 1)."""
     if not route.split:
-        return route.canary if route.stable is None and route.percent > 0 else route.stable
-    series = series_of(ask)
-    drawn = place(detector, series) if series else chance()
+        alone = route.stable is None and route.percent > 0 and not route.shadow
+        return route.canary if alone else route.stable
+    named = ask.header(route.key.encode()) or series_of(ask)
+    drawn = place(detector, named) if named else chance()
     return route.canary if drawn * 100 < route.percent else route.stable
 
 

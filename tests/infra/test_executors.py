@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from homeostat.eventing.messages import COMMANDS, Promote, StartCanary
 from homeostat.functions.detector import Canary, Cause, Detector, Revision, Status
-from homeostat.functions.spec import Spec
+from homeostat.functions.spec import CanarySpec, Spec
 from homeostat.infra.local.executors import EXECUTORS, Machine, bound
 from homeostat.infra.local.router import Router
 from homeostat.infra.local.serving import Desired, Served, Serving
@@ -64,23 +66,33 @@ def test_a_promotion_that_comes_late_does_not_undo_the_rollback_after_it(tmp_pat
     assert asyncio.run(story()) == Desired("pump", Served("old", "/models/old"), None, 0)
 
 
-def test_a_canary_is_served_beside_the_stable_revision(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shadow", [False, True])
+def test_a_canary_is_served_beside_the_stable_revision(tmp_path: Path, shadow: bool) -> None:
     async def story() -> Desired | None:
-        canary = Canary(revision=NEW, percent=20, started=NOW, step_started=NOW, cause=CAUSE)
+        canary = Canary(revision=NEW, percent=20, shadow=shadow, started=NOW, step_started=NOW, cause=CAUSE)
         detectors, detector = store(tmp_path, serving=OLD, canary=canary)
+        detectors.apply("pump", detector.spec.model_copy(update={"canary": CanarySpec(key="x-user")}))
         serving = Kept(tmp_path, Router())
         await serving.start()
         execute = bound(Machine(detectors, None, serving))  # type: ignore[arg-type]
         command = StartCanary(detector="pump", revision="new", uri="/models/new", percent=20)
         for _ in range(2):
             await execute[StartCanary](command, detector)
-        desired = serving.desired("pump")
         await serving.stop()
+        again = Kept(tmp_path, Router())
+        await again.start()
+        desired = again.desired("pump")
+        await again.stop()
         detectors.close()
         return desired
 
-    expected = Desired("pump", Served("old", "/models/old"), Served("new", "/models/new"), 20)
-    assert asyncio.run(story()) == expected
+    sides = Served("old", "/models/old"), Served("new", "/models/new")
+    assert asyncio.run(story()) == Desired("pump", *sides, 20, shadow=shadow, key="x-user")
+
+
+def test_what_was_desired_before_there_were_shadows_is_desired_still() -> None:
+    stored = b'{"detector":"pump","stable":{"revision":"a","uri":"/m/a"},"canary":null,"percent":0}'
+    assert Desired.load(stored) == Desired("pump", Served("a", "/m/a"), None, 0)
 
 
 def test_what_was_decided_and_never_carried_out_is_finished_at_the_next_start(tmp_path: Path) -> None:

@@ -134,3 +134,22 @@ def test_a_body_is_read_up_to_a_size(spare: int, name: str) -> None:
 def test_without_two_sides_no_body_is_read(route: Route) -> None:
     unread = Ask("POST", V1, [], None)  # type: ignore[arg-type]
     assert chosen("pump", route, unread, random.Random(1).random) == (route.stable or route.canary)
+
+
+def test_a_key_of_the_detectors_decides_before_the_series_does() -> None:
+    def side(detector: str = "pump", **headers: str) -> Backend | None:
+        route = Route(A, B, 50, key="x-user")
+        return chosen(detector, route, ask(b'{"series": "pump-1154"}', **headers), lambda: 1.0)
+
+    sides = {name: side(x_user=name) for name in NAMES[:50]}
+    assert set(sides.values()) == {A, B}
+    assert all(side(x_user=name, series=other) is found for name, found in sides.items() for other in "ab")
+    assert side() is B, "without the header, the series decides as ever"
+
+
+@given(
+    percent=st.integers(0, 100), stable=st.booleans(), canary=st.booleans(), series=st.text("abc", max_size=3)
+)
+def test_a_shadow_answers_nobody(percent: int, stable: bool, canary: bool, series: str) -> None:
+    route = Route(A if stable else None, B if canary else None, percent, shadow=True)
+    assert chosen("pump", route, ask(series=series), lambda: 0.0) is route.stable

@@ -9,9 +9,9 @@ Errors are classed for the sender: 4xx is never retried (the event ends in the d
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -26,8 +26,10 @@ from starlette.routing import Route
 
 from homeostat.eventing import wire
 from homeostat.eventing.errors import Fault, Reject, Retry
+from homeostat.eventing.wire import WireEvent
 from homeostat.functions import FUNCTIONS
 
+from . import logs, tracing
 from .served import Served
 from .shell import Host, handle
 
@@ -51,7 +53,7 @@ def function_app(
 
     async def receive(request: Request) -> Response:
         begun = time.perf_counter()
-        outcome, answer = await _answered(function, request, host)
+        outcome, answer = await _answered(function, request, host, served)
         served.events.labels(function, outcome).inc()
         served.seconds.labels(function).observe(time.perf_counter() - begun)
         return answer
@@ -67,16 +69,26 @@ def probes(function: str, served: Served) -> list[Route]:
         return JSONResponse({"function": function, "status": "ok"})
 
     async def counted(_: Request) -> Response:
-        return Response(generate_latest(served.registry), media_type="text/plain; version=0.0.4")
+        # Gauges ask for their figures, over the network perhaps.
+        text = await asyncio.to_thread(generate_latest, served.registry)
+        return Response(text, media_type="text/plain; version=0.0.4")
 
     return [Route("/healthz", healthy), Route("/readyz", healthy), Route("/metrics", counted)]
 
 
-async def _answered(function: str, request: Request, host: Host) -> tuple[str, Response]:
+async def _answered(function: str, request: Request, host: Host, served: Served) -> tuple[str, Response]:
     """One of `served.OUTCOMES`, and what the sender is told."""
     try:
         event = wire.decode(request.headers.items(), await _body(request))
-        await handle(function, event, host)
+    except Reject as rejected:
+        return "rejected", _rejected(rejected)
+    with logs.of_event(function, event):
+        return await _handled(function, event, host, served)
+
+
+async def _handled(function: str, event: WireEvent, host: Host, served: Served) -> tuple[str, Response]:
+    try:
+        await handle(function, event, host, served.decided)
     except Reject as rejected:
         return "rejected", _rejected(rejected)
     except Retry as later:
@@ -117,7 +129,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=8080)
     chosen = parser.parse_args(argv)
     try:
-        _log_to_stderr(os.environ.get("HOMEOSTAT_LOG_LEVEL", "info"))
+        logs.start(os.environ)
+        tracing.start(os.environ)
         app = _app(chosen.function)
     except (Reject, RuntimeError) as error:
         parser.error(str(error))
@@ -125,18 +138,11 @@ def main(argv: list[str] | None = None) -> None:
         app,
         host=chosen.host,
         port=chosen.port,
+        log_config=None,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-
-
-def _log_to_stderr(level: str) -> None:
-    known = logging.getLevelNamesMapping()
-    if level.upper() not in known:
-        raise Reject(Fault("HOMEOSTAT_LOG_LEVEL", repr(level), f"is none of {', '.join(known).lower()}"))
-    logging.basicConfig(level=known[level.upper()], stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it has a line for each call
 
 
 def _app(function: str) -> Any:

@@ -30,12 +30,15 @@ from homeostat.eventing.messages import (
 from homeostat.eventing.wire import WireEvent
 from homeostat.functions.detector import Cause, Detector, Message, Remember, Status
 
-from . import telling, trouble
+from . import logs, telling, tracing, trouble
 from .host import Detectors, Emit, Execute, Host, Observe
 from .outcome import Claim, Outcome
+from .served import called
 from .trouble import Trouble
 
 Found = TypeVar("Found")
+Decided = Callable[[str, Event, Detector, Sequence[Message]], None]
+"""Told of each decision that was claimed: the function, what woke it, the snapshot, the messages."""
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ class _Waking:
     event: WireEvent
     message: Event
     context: codec.Context
+    decided: Decided
 
     @property
     def key(self) -> str:
@@ -70,15 +74,20 @@ class _Waking:
         )
 
 
-async def handle(function: str, event: WireEvent, host: Host) -> None:
+async def handle(function: str, event: WireEvent, host: Host, decided: Decided = lambda *_: None) -> None:
     """Handle one event to the end. Raises Reject or Retry; when it returns, everything is carried out."""
-    message, context = codec.parse(event)
-    decide = functions.FUNCTIONS[function]
-    if not isinstance(message, functions.wakes_on(decide)):
-        types = ", ".join(kind.type for kind in functions.wakes_on(decide))
-        raise Reject(Fault("type", shown(context.type), f"{function} wakes on {types}"))
-    waking = _Waking(function, event, message, context)
-    names = await _spoken_of(message, context, host)
+    with tracing.invocation(function, event) as span:
+        message, context = codec.parse(event)
+        decide = functions.FUNCTIONS[function]
+        if not isinstance(message, functions.wakes_on(decide)):
+            types = ", ".join(kind.type for kind in functions.wakes_on(decide))
+            raise Reject(Fault("type", shown(context.type), f"{function} wakes on {types}"))
+        context = replace(context, traceparent=span.traceparent)
+        names = await _spoken_of(message, context, host)
+        await _handle_all(names, _Waking(function, event, message, context, decided), host)
+
+
+async def _handle_all(names: Sequence[str], waking: _Waking, host: Host) -> None:
     # Every detector gets its turn, whatever goes wrong with another one.
     ends = await asyncio.gather(*(_handle_for(name, waking, host) for name in names), return_exceptions=True)
     failures = [end for end in ends if isinstance(end, BaseException)]
@@ -101,11 +110,12 @@ async def _spoken_of(message: Event, context: codec.Context, host: Host) -> list
 
 
 async def _handle_for(name: str, waking: _Waking, host: Host) -> None:
-    claimed = await _asked(host, name, host.detectors.claimed, name, waking.key)
-    if claimed is None:
-        claimed = await _claim(name, waking, host)
-    if claimed.outcome is not None:
-        await _finish(name, waking.key, claimed.outcome, host)
+    with logs.about(detector=name):
+        claimed = await _asked(host, name, host.detectors.claimed, name, waking.key)
+        if claimed is None:
+            claimed = await _claim(name, waking, host)
+        if claimed.outcome is not None:
+            await _finish(name, waking.key, claimed.outcome, host)
 
 
 async def _asked(host: Host, name: str | None, call: Callable[..., Found], *arguments: Any) -> Found:
@@ -121,11 +131,14 @@ async def _finish(name: str, key: str, outcome: Outcome, host: Host) -> None:
     missed = outcome.missed or host.missed.of(name)
     was = [one for one in (outcome.trouble, missed) if one and one.kind != trouble.WAITING]
     over = [telling.resumed(outcome, one, host.clock()) for one in was]
+    trace = outcome.cause.traceparent if outcome.cause else None
     try:
         for command in outcome.commands:
-            await host.executors[type(command)](command, outcome.detector)
+            with tracing.step(f"carry out {type(command).__name__}", trace):
+                await host.executors[type(command)](command, outcome.detector)
         if outcome.events or over:
-            await host.emit([*outcome.events, *over])
+            with tracing.step("post", trace, "producer"):
+                await host.emit([*outcome.events, *over])
     except Exception as error:
         await _state(trouble.of(error, host.clock()), name, key, outcome, host)
         raise
@@ -173,6 +186,8 @@ async def _claim(name: str, waking: _Waking, host: Host) -> Claim:
             return Claim(None)
         if await _asked(host, name, host.detectors.commit, name, version, status, key, outcome):
             host.missed.told(name)
+            waking.decided(waking.function, waking.message, detector, messages)
+            tracing.decided(name, called(messages))
             return Claim(None if outcome.is_empty else outcome)
         twin = await _asked(host, name, host.detectors.claimed, name, key)
         if twin is not None:
@@ -183,8 +198,11 @@ async def _claim(name: str, waking: _Waking, host: Host) -> Claim:
 async def _facts(waking: _Waking, detector: Detector, host: Host) -> list[Any]:
     """What the decision needs measured."""
     observe = host.observers.get(functions.observes(functions.FUNCTIONS[waking.function]) or type(None))
+    if observe is None:
+        return []
     try:
-        return [] if observe is None else [await observe(waking.message, waking.context, detector)]
+        with tracing.step("observe", waking.context.traceparent):
+            return [await observe(waking.message, waking.context, detector)]
     except Retry as error:
         host.missed.note(detector.name, error, host.clock())
         raise
@@ -197,6 +215,9 @@ def _status(messages: Sequence[Message], detector: Detector) -> Status:
 
 def _outcome(waking: _Waking, messages: Sequence[Message], status: Status, detector: Detector) -> Outcome:
     cause = _cause(status, waking.message, detector)
+    if cause is not detector.cause and (said := called(messages)):
+        trace = tracing.continued(waking.function, cause.traceparent, detector.name, said)
+        cause = cause.model_copy(update={"traceparent": trace})
     events = [
         codec.announce(
             fact,

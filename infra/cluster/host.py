@@ -25,13 +25,14 @@ from starlette.types import ASGIApp
 from homeostat import pipelines
 from homeostat.functions.work import WorkFacts
 
+from ..detector_gauges import DetectorGauges
 from ..posting import poster
 from ..serve import GATEWAY, Lifespan, function_app
 from ..served import Served
 from ..shell import Host, finish_all
 from . import kfp_runs
 from .access import from_pod, token_in
-from .client import Objects
+from .client import DETECTORS, Objects
 from .detectors import DetectorObjects
 from .executors import Cluster, bound
 from .experiments import Experiments
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FINISH_SECONDS = 60.0
+GAUGES = "roll-out"
+"""Whose pod shows what becomes of every Detector: ticks keep it awake, and it may list them."""
 PREDICTOR = "predictor"
 """Who the pods of models are (infra/base/serving/account.yaml)."""
 PIPELINE = Path(pipelines.__file__).parent / "compiled" / "training.yaml"
@@ -69,6 +72,9 @@ def served(function: str, settings: Settings, http: httpx.Client) -> ASGIApp:
         emit = poster(settings.sink, settings.token, settings.trust())
         return gateway_app(settings, Objects(http, settings.namespace), emit)
     counted = Served()
+    if function == GAUGES:
+        detectors = Objects(http, settings.namespace)
+        counted.registry.register(DetectorGauges(lambda: detectors.list(DETECTORS)))
     state = kept_state(function, settings)
     if state:
         state.restore()

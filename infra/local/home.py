@@ -19,7 +19,6 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import uvicorn
-from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -31,7 +30,9 @@ from homeostat.eventing.broker.retention import Retention
 from homeostat.eventing.doors import Tokens
 from homeostat.functions import FUNCTIONS
 
+from .. import logs, tracing
 from ..serve import function_app
+from ..served import Served
 from ..shell import Host, finish_all
 from .arrivals import Arrivals
 from .child import Child
@@ -42,6 +43,7 @@ from .observers import observers, stream_of
 from .payload_log import PayloadLog
 from .router import Router
 from .runs import Runs
+from .scraped import Scraped, tell
 from .serving import Serving
 from .settings import Settings
 from .store import Store
@@ -105,13 +107,18 @@ class Home:
                 settings, self.serving, self.stream, runs=self.runs, searches=self.experiments
             ),
         )
-        self.functions = {name: function_app(name, self.host) for name in FUNCTIONS if name != APART}
+        self.served = Served()
+        self.functions = {
+            name: function_app(name, self.host, self.served) for name in FUNCTIONS if name != APART
+        }
         self.drift_host = Child(
             APART,
             [sys.executable, "-m", "homeostat.infra.serve", APART, "--port", str(self.drift_port)],
             settings.logs / f"{APART}.log",
             {**environment, "OMP_NUM_THREADS": "1"},
         )
+        counted = (self.broker, self.router, self.arrivals, self.served)
+        self.scraped = Scraped(self.store, *(one.registry for one in counted))
         self.app = self._app()
 
     def _subscriber(self, destination: Destination) -> str | App:
@@ -127,7 +134,7 @@ class Home:
         )
 
     def _app(self) -> Starlette:
-        routes: list[BaseRoute] = [Route("/healthz", self._healthy), Route("/metrics", self._metrics)]
+        routes: list[BaseRoute] = [Route("/healthz", self._healthy), Route("/metrics", self.scraped.show)]
         routes += [Mount(f"/functions/{name}", app) for name, app in self.functions.items()]
         routes += [Mount("/serving", self.router), Mount("/gateway", self.arrivals.app)]
         routes += [Mount("/", self.broker.app)]
@@ -137,6 +144,9 @@ class Home:
     async def _running(self, _: Starlette) -> AsyncIterator[None]:
         await self.serving.start()
         await self.drift_host.start()
+        # Its port is another each time.
+        apart = {"targets": [f"127.0.0.1:{self.drift_port}"]}
+        tell(self.settings.state / "prometheus" / "functions.json", [apart])
         await self.runs.start()
         await self.experiments.start()
         await self.broker.start()
@@ -159,20 +169,12 @@ class Home:
     async def _healthy(self, _: Request) -> Response:
         return JSONResponse({"status": "ok", "detectors": self.store.names()})
 
-    async def _metrics(self, _: Request) -> Response:
-        registries: list[CollectorRegistry] = [
-            self.broker.registry,
-            self.router.registry,
-            self.arrivals.registry,
-        ]
-        text = b"".join(generate_latest(registry) for registry in registries)
-        return Response(text, media_type="text/plain; version=0.0.4")
-
     async def serve(self) -> None:
         config = uvicorn.Config(
             guarded(self.app, self.settings, self.tokens),
             host=self.settings.host,
             port=self.settings.port,
+            log_config=None,
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=round(self.settings.drain_seconds),
@@ -232,6 +234,8 @@ def run(settings: Settings) -> None:
 
     Raises StartError, and Reject for settings or manifests that cannot be run.
     """
+    logs.start(os.environ, level="warning")
+    tracing.start(os.environ)
     tokens = may_start(settings)
     with claimed(settings):
         token = tokens.admit("broker")

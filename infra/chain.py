@@ -9,7 +9,12 @@ from typing import Any
 import orjson
 
 from homeostat.eventing.messages import (
+    AlertFired,
+    AlertResolved,
     CanaryAdvanced,
+    CanaryJudged,
+    CanaryPaused,
+    CanaryResumed,
     CanaryRolledBack,
     CanaryStarted,
     DataLanded,
@@ -18,9 +23,12 @@ from homeostat.eventing.messages import (
     EvalPassed,
     Gate,
     ModelPromoted,
+    RollbackRequested,
+    RolloutRequested,
     TrainingCompleted,
     TrainingFailed,
     TrainingRequested,
+    TuningRequested,
     WorkHindered,
     WorkResumed,
 )
@@ -80,7 +88,10 @@ def promotion(events: Sequence[WireEvent], detector: str, revision: str) -> Wire
 
 _TOLD: Mapping[str, str] = {
     DataLanded.type: "{uri}",
+    AlertFired.type: "{alertname}, since {starts_at}",
+    AlertResolved.type: "{alertname}, at {ends_at}",
     TrainingRequested.type: "{reason}",
+    TuningRequested.type: "{reason}",
     DriftDetected.type: "{test} {statistic:.3g} over {threshold:.3g}, {consecutive} times running",
     TrainingCompleted.type: "{algorithm} {version} from {rows} rows",
     TrainingFailed.type: "{step}: {error}",
@@ -88,6 +99,11 @@ _TOLD: Mapping[str, str] = {
     EvalFailed.type: "{algorithm} {version}",
     CanaryStarted.type: "{revision} at {percent} %",
     CanaryAdvanced.type: "{revision} at {percent} %",
+    CanaryJudged.type: "{revision} at {percent} %: {outcome}, {reason}",
+    CanaryPaused.type: "{revision} at {percent} %",
+    CanaryResumed.type: "{revision} at {percent} %",
+    RolloutRequested.type: "{action}: {reason}",
+    RollbackRequested.type: "{reason}",
     CanaryRolledBack.type: "{revision}: {reason}",
     ModelPromoted.type: "{revision} serves",
     WorkHindered.type: "{function}: {reason}",

@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
-from rich.table import Table
 
 from homeostat.eventing.errors import Fault, Reject, shown
 
-from . import broker_cli
+from . import broker_cli, looking_cli, steering_cli
 from .benchmark_cli import benchmark
 from .cluster_cli import cluster
 from .monitoring_cli import monitoring
@@ -30,7 +28,6 @@ from .terminal import (
     err,
     fail,
     out,
-    plain,
     print_finding,
     print_json,
     settings,
@@ -50,6 +47,8 @@ cli.add_typer(tokens, name="tokens")
 cli.add_typer(cluster, name="cluster")
 cli.command()(broker_cli.replay)
 cli.command()(benchmark)
+for verb in (*looking_cli.VERBS, *steering_cli.VERBS):
+    cli.command()(verb)
 cli.command()(monitoring)
 
 
@@ -155,112 +154,6 @@ def land(
         print_json(landed)
     for one in landed if output == "text" else ():
         out.print(f"landed {one['uri']} ({one['size']} bytes)")
-
-
-@cli.command()
-@told
-def approve(
-    detector: Annotated[str, typer.Argument(help="The Detector's name.")],
-    request: Annotated[str | None, typer.Argument(help="The approval.requested event's id.")] = None,
-    by: Annotated[str, typer.Option(help="Who says so.")] = "",
-    state: State = STATE,
-    context: Context = None,
-    namespace: Namespace = NAMESPACE,
-) -> None:
-    """Say yes to what `mode: suggest` holds back; without an id, list what waits.
-
-    Example: [bold]homeostat approve pump 7c0e… --by ada[/bold]
-    """
-    from homeostat.eventing.messages import ApprovalGiven
-
-    with place(state, context, namespace) as where:
-        held = where.detector(detector)["status"]["held"]
-        if request is None:
-            for one in held:
-                out.print(f"{one['id']}  {', '.join(one['commands'])}", soft_wrap=True)
-            return
-        if request not in [one["id"] for one in held]:
-            waiting = ", ".join(one["id"] for one in held) or "nothing"
-            fail(f"{request} does not wait for approval; what does: {waiting}", 3)
-        where.post(ApprovalGiven.type, detector, {"approves": request, "by": by}, cause=request)
-    out.print(f"approved {request}")
-
-
-@cli.command()
-@told
-def events(
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
-    all: Annotated[bool, typer.Option("--all", help="Ticks and logged payloads too.")] = False,
-    state: State = STATE,
-    output: Output = "text",
-) -> None:
-    """Print the events that the broker accepted, oldest first.
-
-    Example: [bold]homeostat events --follow[/bold]
-    """
-    from .local.views import follow_events
-    from .views import line
-
-    for logged in follow_events(settings(state), forever=follow, everything=all):
-        if output == "json":
-            sys.stdout.buffer.write(orjson.dumps(logged.document()) + b"\n")
-            sys.stdout.buffer.flush()
-        else:
-            out.print(plain(line(logged.event)), soft_wrap=True)
-
-
-@cli.command()
-@told
-def status(
-    detector: Annotated[str | None, typer.Argument(help="One Detector only.")] = None,
-    state: State = STATE,
-    context: Context = None,
-    namespace: Namespace = NAMESPACE,
-    output: Output = "text",
-) -> None:
-    """Show what each Detector is doing.
-
-    Example: [bold]homeostat status pump[/bold], on a cluster [bold]homeostat status --context plant[/bold]
-    """
-    from .views import COLUMNS, status_row
-
-    with place(state, context, namespace) as where:
-        documents = [where.detector(detector)] if detector else where.detectors()
-    if output == "json":
-        print_json(documents[0] if detector else documents)
-        return
-    table = Table(*COLUMNS)
-    for document in documents:
-        table.add_row(*map(plain, status_row(document)))
-    out.print(table if documents else "no detectors yet: homeostat apply -f detector.yaml")
-
-
-@cli.command()
-@told
-def why(
-    detector: Annotated[str, typer.Argument(help="The Detector's name.")],
-    state: State = STATE,
-    context: Context = None,
-    namespace: Namespace = NAMESPACE,
-    output: Output = "text",
-) -> None:
-    """Print the chain of events from the first cause to the revision that serves now.
-
-    Example: [bold]homeostat why pump[/bold], on a cluster [bold]homeostat why pump --context plant[/bold]
-    """
-    from .views import line
-
-    with place(state, context, namespace) as where:
-        links = where.why(detector)
-    if output == "json":
-        print_json(
-            [{**dict(one.event.attributes), "data": orjson.loads(one.event.data or b"null")} for one in links]
-        )
-        return
-    for depth, link in enumerate(links):
-        out.print(plain("  " * depth + ("└─ " if depth else "") + line(link.event)), soft_wrap=True)
-        for side in link.beside:
-            out.print(plain("  " * (depth + 1) + "·  " + line(side)), soft_wrap=True, style="dim")
 
 
 @cli.command()

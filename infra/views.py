@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from homeostat.eventing.errors import Fault, Reject, shown
 from homeostat.eventing.wire import WireEvent
-from homeostat.functions.detector import Status
+from homeostat.functions.detector import Canary, Status
 
 from .chain import BrokenChain, Link, chain, promotion, tell
 
 COLUMNS = ("detector", "phase", "serving", "canary", "drift", "new rows", "message")
+
+MOST_ALERTS = 5
+"""Of one Detector, in a table; `--output json` has them all."""
 
 
 def line(event: WireEvent) -> str:
@@ -33,11 +36,24 @@ def status_row(document: Mapping[str, Any]) -> tuple[str, ...]:
         document["metadata"]["name"],
         status.phase,
         f"{serving.name} ({serving.algorithm} v{serving.version})" if serving else "-",
-        f"{canary.revision.name} {canary.percent} %" if canary else "-",
+        _told_of_canary(canary) if canary else "-",
         f"{drift.statistic:.3g} of {drift.threshold:.3g}" if measured else "-",
         str(status.new_rows),
-        status.message,
+        "\n".join((status.message, *_fires(status))),
     )
+
+
+def _fires(status: Status) -> Iterator[str]:
+    """A line for each of the last alerts that have not ended."""
+    for one in status.incidents[-MOST_ALERTS:]:
+        yield f"fires since {one.since:%H:%M:%S}: {one.alertname} ({one.action})"
+    if len(status.incidents) > MOST_ALERTS:
+        yield f"and {len(status.incidents) - MOST_ALERTS} older ones"
+
+
+def _told_of_canary(canary: Canary) -> str:
+    share = "shadow" if canary.shadow else f"{canary.percent} %"
+    return f"{canary.revision.name} {share}{', paused' if canary.paused else ''}"
 
 
 def reasons(events: Sequence[WireEvent], document: Mapping[str, Any]) -> list[Link]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from homeostat.eventing.messages import CanaryStarted, DataLanded, EvalPassed, ModelPromoted
+from homeostat.eventing.messages import (
+    AlertFired,
+    CanaryStarted,
+    DataLanded,
+    EvalPassed,
+    ModelPromoted,
+    TrainingCompleted,
+    TrainingRequested,
+)
 from homeostat.eventing.wire import WireEvent
 from homeostat.infra.chain import BrokenChain, chain, promotion, tell
 
@@ -73,3 +81,19 @@ def test_data_that_is_not_what_its_type_promises_is_told_as_nothing(data: bytes)
     odd = [WireEvent({**event("1", kind).attributes}, data) for kind in (EvalPassed.type, ModelPromoted.type)]
     assert [tell(one) for one in odd] == ["", ""]
     assert promotion([*odd, *LOG], "pump", "r1") is LOG[3]
+
+
+def test_an_alert_is_the_first_cause_of_what_it_led_to() -> None:
+    fired = event("a", AlertFired.type, alertname="AnomalyRateShift", starts_at="2026-11-24T10:00:00Z")
+    log = [
+        fired,
+        event("b", TrainingRequested.type, "a", reason="alert AnomalyRateShift"),
+        event("c", TrainingCompleted.type, "b", algorithm="iforest", version="2", rows=6000),
+        event("d", EvalPassed.type, "c", algorithm="iforest", version="2", gates=[]),
+        event("e", CanaryStarted.type, "d", revision="r2", percent=5),
+        event("f", ModelPromoted.type, "d", revision="r2"),
+    ]
+    links = chain(log, log[-1])
+    assert [link.event.attributes["id"] for link in links] == ["a", "b", "c", "d", "f"]
+    assert tell(links[0].event) == "AnomalyRateShift, since 2026-11-24T10:00:00Z"
+    assert tell(links[1].event) == "alert AnomalyRateShift"

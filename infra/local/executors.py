@@ -28,6 +28,7 @@ from homeostat.pipelines.tuning import Trials
 
 from ..shell import Detectors, Execute
 from ..tuning_document import document
+from .aliases import Aliases
 from .runs import Runs
 from .serving import Desired, Served, Serving
 
@@ -46,6 +47,7 @@ class Machine:
     runs: Runs
     serving: Serving
     experiments: Experiments | None = None
+    aliases: Aliases | None = None
 
 
 async def start_training(command: StartTraining, detector: Detector, machine: Machine) -> None:
@@ -82,6 +84,11 @@ async def serve_what_the_status_says(_: object, detector: Detector, machine: Mac
             key=found[0].spec.canary.key,
         )
     )
+    if machine.aliases:
+        champion, challenger = (
+            one.version if one else None for one in (status.serving, canary and canary.revision)
+        )
+        machine.aliases.want(detector.name, champion, challenger)
 
 
 def _served(revision: Revision | None) -> Served | None:

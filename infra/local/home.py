@@ -34,6 +34,7 @@ from .. import logs, tracing
 from ..serve import function_app
 from ..served import Served
 from ..shell import Host, finish_all
+from .aliases import Aliases
 from .arrivals import Arrivals
 from .child import Child
 from .doors import announce, child_environment, guarded, may_start, tls_options
@@ -98,11 +99,12 @@ class Home:
             max_parallel=settings.max_runs,
             environment=environment,
         )
+        self.aliases = Aliases(settings.tracking_uri)
         self.stream = stream_of(self.serving)
         self.host = Host(
             detectors=self.store,
             emit=self.broker.accept,
-            executors=bound(Machine(self.store, self.runs, self.serving, self.experiments)),
+            executors=bound(Machine(self.store, self.runs, self.serving, self.experiments, self.aliases)),
             observers=observers(
                 settings, self.serving, self.stream, runs=self.runs, searches=self.experiments
             ),
@@ -159,6 +161,7 @@ class Home:
         await self.payloads.stop()
         await self.experiments.stop()
         await self.broker.stop(self.settings.drain_seconds)
+        await self.aliases.stop()
         await self.stream.close()
         await self.runs.stop()
         await self.drift_host.stop()

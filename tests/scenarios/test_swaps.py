@@ -48,7 +48,7 @@ class Answers:
     """Of a load: (sent, answered, revision) of those that succeeded, and what went wrong with the others."""
 
     good: list[tuple[float, float, str]] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)
+    bad: list[tuple[float, str]] = field(default_factory=list)
     late: int = 0
 
 
@@ -70,9 +70,10 @@ async def load(here: Home) -> AsyncIterator[Answers]:
                 if answer.status == 200:
                     answers.good.append((sent, time.monotonic(), revision))
                 else:
-                    answers.bad.append(f"{answer.status} by {revision or 'the router'}: {text[:200]}")
+                    what = f"{answer.status} by {revision or 'the router'}: {text[:200]}"
+                    answers.bad.append((sent, what))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            answers.bad.append(repr(error))
+            answers.bad.append((sent, repr(error)))
 
     async def pace() -> None:
         begun, number = time.monotonic(), 0

@@ -27,6 +27,7 @@ class Registration:
     metrics: Mapping[str, float | None]
     fingerprint: str
     cause: str
+    report: str = ""
 
 
 def register_once(tracking_uri: str, registration: Registration) -> str:
@@ -80,6 +81,7 @@ def _record(client: Any, registration: Registration) -> str:
         "homeostat.data": registration.fingerprint,
         "homeostat.code": package_version("homeostat"),
         "homeostat.algorithm": registration.algorithm,
+        "homeostat.report": registration.report,
     }
     client.log_batch(
         recorded.info.run_id,

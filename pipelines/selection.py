@@ -34,23 +34,10 @@ def best(evaluations: Sequence[Mapping[str, Any]], gate: Mapping[str, Any]) -> M
 
 
 def completed(
-    run: str,
-    chosen: Mapping[str, Any],
-    evaluations: Sequence[Mapping[str, Any]],
-    version: str,
-    rows: int,
-    fingerprint: str,
+    run: str, judged: Mapping[str, Any], version: str, rows: int, fingerprint: str
 ) -> dict[str, Any]:
-    """The data of `training.completed`."""
-    return {
-        "run": run,
-        "algorithm": chosen["algorithm"],
-        "uri": chosen["uri"],
-        "version": version,
-        "metrics": chosen["metrics"],
-        "champion_metrics": chosen["champion_metrics"],
-        "judged_on": chosen["judged_on"],
-        "candidates": {one["algorithm"]: one["metrics"] for one in evaluations},
-        "rows": rows,
-        "fingerprint": fingerprint,
-    }
+    """The data of `training.completed`, of what was found (`judging.found`) with its `report`."""
+    chosen = judged["chosen"]
+    told = {name: judged[name] for name in ("champion_metrics", "candidates", "comparison", "report")}
+    told |= {name: chosen[name] for name in ("algorithm", "uri", "metrics", "judged_on")}
+    return {**told, "run": run, "version": version, "rows": rows, "fingerprint": fingerprint}

@@ -11,10 +11,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,47 +21,21 @@ from numpy.typing import NDArray
 from homeostat.eventing.durations import parse_duration
 from homeostat.models import alignment, artifact, data, features, fitted, fitting, injection, metrics
 from homeostat.models.alarm_figures import alarm_figures
+from homeostat.models.bootstrap import Answers
 from homeostat.models.missing import Missing
 
-from . import gaps
+from . import gaps, regimes
+from .held import Held, enough
 from .taught import Training
 from .tuned import apart
 
 HELD_BACK = 0.3
 """The share of each segment, its tail, that judges candidates."""
-MIN_ANOMALIES = 30
-MIN_EVENTS = 3
-"""Fewer labelled anomalous rows, or ranges of them, cannot tell a good candidate from a poor one."""
 CREDIBLE = 0.5
 """A champion that flags more than this share of the unlabelled rows knows another world."""
 LATENCY_SAMPLES = 30
 
 Rows = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Held:
-    """Rows that judge: (n, c) raw rows, NaN where a number is missing that is held, (n,) labels and segments,
-    and where the labels come from."""
-
-    rows: Rows
-    labels: NDArray[np.bool_]
-    segments: NDArray[np.int64]
-    judged_on: Literal["labels", "injected"]
-
-    def save(self, path: str) -> None:
-        with Path(path).open("wb") as file:
-            np.savez(
-                file, rows=self.rows, labels=self.labels, segments=self.segments, judged_on=[self.judged_on]
-            )
-
-    @classmethod
-    def load(cls, path: str) -> Held:
-        with np.load(path, allow_pickle=False) as stored:
-            judged_on: Literal["labels", "injected"] = (
-                "labels" if stored["judged_on"][0] == "labels" else "injected"
-            )
-            return cls(stored["rows"], stored["labels"], stored["segments"], judged_on)
 
 
 def gather(uris: Sequence[str], spec: Mapping[str, Any]) -> pd.DataFrame:
@@ -88,7 +60,8 @@ def gather(uris: Sequence[str], spec: Mapping[str, Any]) -> pd.DataFrame:
 def screen(
     frame: pd.DataFrame, spec: Mapping[str, Any], champion: str
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Mark the rows that may teach in the column `teaches`; says how many were kept out, and why."""
+    """Mark the rows that may teach in the column `teaches`, and those that the champion's run had not read in
+    `recent` (`regimes`); says how many were kept out, and why."""
     section = spec["data"]
     label = section["label"]
     known = frame[label].notna() if label in frame else pd.Series(False, frame.index)
@@ -107,7 +80,8 @@ def screen(
         "quarantined": float(suspect.sum()),
         "quarantine_lifted": float(lifted),
     }
-    return frame.assign(teaches=~(anomalous.to_numpy() | suspect)), figures
+    recent = regimes.recent(frame[section["time"]], champion if model else "")
+    return frame.assign(teaches=~(anomalous.to_numpy() | suspect), recent=recent), figures
 
 
 def champion_for(uri: str, spec: Mapping[str, Any]) -> fitted.Fitted | None:
@@ -136,20 +110,19 @@ def split(frame: pd.DataFrame, spec: Mapping[str, Any], seed: int) -> tuple[Trai
     tail = _tails(aligned.segments)
     taught, judge = teaches & ~tail, tail & usable
     # Labelled anomalies are never fitted: where the tail has too few of them to judge by, all of them judge.
-    if _enough(truth, aligned.segments) and not _enough(truth & tail, aligned.segments):
+    if enough(truth, aligned.segments) and not enough(truth & tail, aligned.segments):
         judge |= truth
     if taught.sum() < 4 * window:
         kept, total = int(taught.sum()), len(rows)
         raise ValueError(f"{kept} of {total} rows may teach; a window of {window} needs {4 * window}")
     judging = gaps.apart(aligned.segments, judge)[judge]
-    held = _held(rows[judge], truth[judge], judging, window, seed)
+    recent = aligned.frame.get("recent", pd.Series(True, aligned.frame.index)).to_numpy(bool)
+    held = _held(rows[judge], truth[judge], judging, recent[judge], window, seed)
     # What the champion flags and nobody labelled is neither normal nor anomalous: it has no say at all. In
     # the threshold, labels that judge have none, nor have few: two to four faults raised it too far.
     learn = taught | (truth & ~judge & (held.judged_on == "labels"))
-    training = Training(
-        rows[learn], teaches[learn], gaps.apart(aligned.segments, learn)[learn], aligned.phase[learn]
-    )
-    return training, held
+    borders, until = gaps.apart(aligned.segments, learn), regimes.latest(aligned.frame[section["time"]])
+    return Training(rows[learn], teaches[learn], borders[learn], aligned.phase[learn], until), held
 
 
 def _missing(spec: Mapping[str, Any]) -> str:
@@ -164,21 +137,22 @@ def _tails(segments: NDArray[np.int64]) -> NDArray[np.bool_]:
     return tail
 
 
-def _enough(truth: NDArray[np.bool_], segments: NDArray[np.int64]) -> bool:
-    goes_on = truth[:-1] & (segments[1:] == segments[:-1])
-    events = int((truth & ~np.append(False, goes_on)).sum())
-    return bool(truth.sum() >= MIN_ANOMALIES and events >= MIN_EVENTS)
-
-
-def _held(rows: Rows, truth: NDArray[np.bool_], segments: NDArray[np.int64], window: int, seed: int) -> Held:
-    if _enough(truth, segments):
-        return Held(rows, truth, segments, "labels")
+def _held(
+    rows: Rows,
+    truth: NDArray[np.bool_],
+    segments: NDArray[np.int64],
+    recent: NDArray[np.bool_],
+    window: int,
+    seed: int,
+) -> Held:
+    if enough(truth, segments):
+        return Held(rows, truth, segments, "labels", recent)
     # What hangs or changes places has numbers, though one may be missing where it begins; what a source does
     # not send stays missing.
     whole = pd.DataFrame(rows).ffill().bfill().to_numpy(float)
     injected, labels = injection.inject(whole, rate=0.1, seed=seed, window=window)
     injected[np.isnan(rows)] = np.nan
-    return Held(injected, labels | truth, segments, "injected")
+    return Held(injected, labels | truth, segments, "injected", recent)
 
 
 def fit_training(
@@ -229,13 +203,18 @@ def fit(
     )
 
 
-def measure(model: fitted.Fitted, held: Held) -> dict[str, float | None]:
-    """Every figure of one model on the held-back rows, alarms being those that it would raise there, and what
-    one window costs it in milliseconds."""
+def answers(model: fitted.Fitted, held: Held) -> Answers:
+    """What the model says of the held-back rows, alarms being those that it would raise there."""
     scores = gaps.scores(model, held.rows, held.segments)
-    raised = model.anomalies(scores, held.segments)
-    figures = metrics.report(scores, held.labels, model.threshold) | alarm_figures(raised, held.labels)
-    return {**figures, "latency_ms": _latency(model, held.rows)}
+    return Answers(scores, model.anomalies(scores, held.segments))
+
+
+def measure(model: fitted.Fitted, held: Held, said: Answers | None = None) -> dict[str, float | None]:
+    """Every figure of one model on the held-back rows, from what it said of them, and what one window costs
+    it in milliseconds."""
+    said = said or answers(model, held)
+    figures = metrics.report(said.scores, held.labels, model.threshold)
+    return {**figures, **alarm_figures(said.alarms, held.labels), "latency_ms": _latency(model, held.rows)}
 
 
 def _latency(model: fitted.Fitted, rows: Rows) -> float:

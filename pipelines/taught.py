@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,21 +20,26 @@ Whole = NDArray[np.int64]
 @dataclass(frozen=True)
 class Training:
     """Rows to learn from: (n, c) raw rows, NaN where a number is missing that is held, with (n,) segments and
-    phase (see `alignment.Aligned`); those that teach, (n,), are all but the labelled anomalies."""
+    phase (see `alignment.Aligned`); those that teach, (n,), are all but the labelled anomalies. `until` is
+    the time of the latest row that the run read, RFC 3339, whether it teaches or not."""
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("rows", "teaches", "segments", "phase")
 
     rows: Rows
     teaches: NDArray[np.bool_]
     segments: Whole
     phase: Whole
+    until: str = ""
 
     def save(self, path: str) -> None:
         with Path(path).open("wb") as file:
-            np.savez(file, rows=self.rows, teaches=self.teaches, segments=self.segments, phase=self.phase)
+            np.savez(file, until=[self.until], **{name: getattr(self, name) for name in self.COLUMNS})
 
     @classmethod
     def load(cls, path: str) -> Training:
         with np.load(path, allow_pickle=False) as stored:
-            return cls(stored["rows"], stored["teaches"], stored["segments"], stored["phase"])
+            rows, teaches, segments, phase = (stored[name] for name in cls.COLUMNS)
+            return cls(rows, teaches, segments, phase, str(stored["until"][0]))
 
     @property
     def normal(self) -> tuple[Rows, Whole, Whole]:

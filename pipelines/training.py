@@ -1,4 +1,5 @@
-"""The training pipeline: ingest, validate, features, fit and evaluate each candidate, register, announce.
+"""The training pipeline: ingest, validate, features, fit and evaluate each candidate, compare the best
+with the champion, register, announce.
 
 Two shapes of the same components. On a cluster the candidates are a parameter (ParallelFor), and an exit
 handler announces a failure. kfp.local cannot run a step after a loop, nor an exit handler (kfp 2.16,
@@ -13,6 +14,7 @@ from kfp import dsl
 from kfp.dsl import base_component
 
 from .components.announce import announce_completed, announce_failed
+from .components.compare import compare
 from .components.evaluate import evaluate
 from .components.features import features
 from .components.fit import fit
@@ -60,7 +62,6 @@ class _Prepared:
         evaluation = _fresh(
             evaluate(
                 spec=self._names["spec"],
-                champion=self._champion,
                 held_back=self._features.outputs["held_back"],
                 model=fitted.outputs["model"],
             )
@@ -68,14 +69,25 @@ class _Prepared:
         return evaluation.outputs["Output"]
 
     def finish(self, evaluations: Any, cause: Any, tracking_uri: Any, sink: Any) -> None:
+        names = {name: self._names[name] for name in ("run", "detector")}
+        judged = _fresh(
+            compare(
+                spec=self._names["spec"],
+                champion=self._champion,
+                held_back=self._features.outputs["held_back"],
+                evaluations=evaluations,
+                **names,
+            )
+        )
         registered = _fresh(
             register(
                 cause=cause,
                 tracking_uri=tracking_uri,
                 fingerprint=self._ingest.outputs["Output"],
                 rows=self._validate.outputs["Output"],
-                evaluations=evaluations,
-                **self._names,
+                seed=self._names["seed"],
+                judged=judged.outputs["Output"],
+                **names,
             )
         )
         _fresh(

@@ -28,6 +28,7 @@ def fit(
     learn, chosen = Training.load(training.path), json.loads(parameters).get(algorithm, {})
     fitted = fit_training(algorithm, learn, json.loads(spec), chosen, seed)
     folder = Path(models_root) / detector / run / algorithm
-    artifact.save(fitted, folder, {"run": run, "detector": detector, "data": fingerprint, "seed": seed})
+    origin = {"run": run, "detector": detector, "data": fingerprint, "seed": seed, "until": learn.until}
+    artifact.save(fitted, folder, origin)
     model.metadata.update({"algorithm": algorithm, "folder": str(folder), "parameters": json.dumps(chosen)})
     Path(model.path).write_text(str(folder))

@@ -1,7 +1,5 @@
 """Register the best candidate, once per run."""
 
-from typing import List  # noqa: UP035 - KFP reads typing's List
-
 from kfp import dsl
 
 from . import IMAGE
@@ -11,22 +9,21 @@ from . import IMAGE
 def register(
     run: str,
     detector: str,
-    spec: str,
     cause: str,
     tracking_uri: str,
     fingerprint: str,
     rows: int,
     seed: int,
-    evaluations: List[str],  # noqa: UP006
+    judged: str,
 ) -> str:
     """Returns what `announce` tells, as JSON."""
     import json
 
     from homeostat.models.registry import Registration, register_once
-    from homeostat.pipelines.selection import best, completed, unpack
+    from homeostat.pipelines.selection import completed
 
-    found = [unpack(one) for one in evaluations]
-    chosen = best(found, json.loads(spec)["gate"])
+    found = json.loads(judged)
+    chosen = found["chosen"]
     version = register_once(
         tracking_uri,
         Registration(
@@ -38,6 +35,7 @@ def register(
             metrics=chosen["metrics"],
             fingerprint=fingerprint,
             cause=json.loads(cause)["id"],
+            report=found["report"],
         ),
     )
-    return json.dumps(completed(run, chosen, found, version, rows, fingerprint))
+    return json.dumps(completed(run, found, version, rows, fingerprint))

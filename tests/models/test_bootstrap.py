@@ -98,10 +98,10 @@ def test_runs_are_as_long_as_asked_on_average_and_every_resample_is_as_large_as_
 
 
 def interval(
-    *models: Answers, labels: NDArray[Any], metric: Metric, **more: Any
+    candidate: Answers, champion: Answers, *, labels: NDArray[Any], metric: Metric, **more: Any
 ) -> tuple[float, float, float]:
     """(low, estimate, high)."""
-    found = compare(*models, labels, metric, block=BLOCK, **more)
+    found = compare(candidate, champion, labels, metric, block=BLOCK, **more)
     assert found is not None
     assert found.low is not None
     assert found.high is not None

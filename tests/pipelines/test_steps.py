@@ -15,6 +15,7 @@ from homeostat.models import artifact
 from homeostat.models.data import DataError
 from homeostat.models.simulator import CHANNELS, simulate
 from homeostat.pipelines import steps
+from homeostat.pipelines.held import Held
 from homeostat.pipelines.selection import best, pack, unpack
 
 START = datetime(2026, 3, 1, 8)
@@ -133,7 +134,7 @@ def test_too_few_rows_say_how_many_are_needed(tmp_path: Path) -> None:
 def test_held_back_rows_survive_the_file(tmp_path: Path) -> None:
     _, held = steps.split(rows(1000).assign(teaches=True), spec(tmp_path), seed=0)
     held.save(str(tmp_path / "held"))
-    again = steps.Held.load(str(tmp_path / "held"))
+    again = Held.load(str(tmp_path / "held"))
     assert np.array_equal(again.rows, held.rows)
     assert np.array_equal(again.labels, held.labels)
     assert again.judged_on == held.judged_on

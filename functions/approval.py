@@ -1,4 +1,5 @@
-"""`mode: suggest`: a decision that holds commands asks first.
+"""`mode: suggest`: a decision that holds commands asks first; so does a promotion that is left to people
+(`canary.approval`), in every mode.
 
 What is kept is the event that led to the decision, not the commands: on `approval.given` the decision is
 taken anew, with the status and the guards of that moment, so that an old approval cannot do old harm.
@@ -6,7 +7,7 @@ taken anew, with the status and the guards of that moment, so that an old approv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
@@ -15,6 +16,8 @@ from homeostat.eventing.messages import (
     COMMANDS,
     ApprovalGiven,
     ApprovalRequested,
+    CanaryJudged,
+    CanaryTick,
     Command,
     Event,
     Promote,
@@ -26,6 +29,7 @@ from homeostat.eventing.messages import (
 )
 
 from .detector import Detector, Held, Message, Remember
+from .verdicts import words
 
 P = ParamSpec("P")
 Decide = Callable[Concatenate[Event, Detector, P], Iterable[Message]]
@@ -45,13 +49,22 @@ def asks_in_suggest_mode(
             commands = [one for one in messages if isinstance(one, COMMANDS)]
             if not commands:
                 return messages
-            if detector.spec.mode == "act":
-                return [_without_questions(function, one) for one in messages]
-            return _ask(function, event, detector, commands)
+            if _asks(event, commands, detector):
+                return _ask(function, event, detector, commands, messages)
+            return [_without_questions(function, one) for one in messages]
 
         return decision
 
     return wrapper
+
+
+def _asks(event: Event, commands: Sequence[Command], detector: Detector) -> bool:
+    """In mode `act`, only where the loop would promote and people want to be asked: who promotes by hand has
+    been asked already."""
+    if detector.spec.mode == "suggest":
+        return True
+    by_itself = isinstance(event, CanaryTick) and any(isinstance(one, Promote) for one in commands)
+    return by_itself and detector.spec.canary.approval == "promotion"
 
 
 def tell(command: Command) -> str:
@@ -78,8 +91,19 @@ def _without_questions(function: str, message: Message) -> Message:
     return Remember(message.status.model_copy(update={"held": held}))
 
 
-def _ask(function: str, event: Event, detector: Detector, commands: list[Command]) -> Iterable[Message]:
+def _ask(
+    function: str,
+    event: Event,
+    detector: Detector,
+    commands: Sequence[Command],
+    messages: Sequence[Message],
+) -> Iterable[Message]:
     wanted = tuple(map(tell, commands))
+    # A verdict is no command: those who are asked must know it.
+    judged = [one for one in messages if isinstance(one, CanaryJudged)]
+    if judged:
+        detector = _having_told(judged[0], detector)
+        yield from judged
     held = detector.status.held
     if any(one.function == function and one.commands == wanted for one in held):
         yield detector.remember()
@@ -97,6 +121,12 @@ def _ask(function: str, event: Event, detector: Detector, commands: list[Command
     others = tuple(one for one in held if (one.function, one.type) != (function, event.type))
     yield detector.remember(held=(*others, request), message=f"waits for approval of {', '.join(wanted)}")
     yield ApprovalRequested(function=function, commands=wanted)
+
+
+def _having_told(verdict: CanaryJudged, detector: Detector) -> Detector:
+    canary = detector.status.canary
+    told = canary and canary.model_copy(update={"told": words(verdict.outcome, verdict.reason)})
+    return detector.model_copy(update={"status": detector.status.model_copy(update={"canary": told})})
 
 
 def _approved(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 from homeostat.eventing.messages import DriftDetected, EvalPassed, Gate, TrainingCompleted
+from homeostat.functions.canary import LATENCY_BUCKETS_MS, SCORE_BUCKETS
 from homeostat.functions.detector import (
     Batch,
     Canary,
@@ -61,12 +63,33 @@ def canary(name: str = "r2", percent: int = 5, started: datetime = NOON, **field
 
 
 def figures(requests: int = 0, errors: int = 0, anomalies: int = 0, fast: bool = True) -> RevisionFigures:
-    """One row per request, all requests in one bucket: 2 to 5 ms when fast, 200 to 500 ms when not."""
-    latency = [0] * 13
+    """One row per request, all requests in one bucket: 2 to 5 ms when fast, 200 to 500 ms when not. Scores
+    are half the threshold, those of anomalies just above it."""
+    latency, scores = [0] * (len(LATENCY_BUCKETS_MS) + 1), [0] * (len(SCORE_BUCKETS) + 1)
     latency[2 if fast else 8] = requests
+    scores[SCORE_BUCKETS.index(0.5)] = requests - anomalies
+    scores[SCORE_BUCKETS.index(1.1)] = anomalies
     return RevisionFigures(
-        requests=requests, errors=errors, rows=requests, anomalies=anomalies, latency=tuple(latency)
+        requests=requests,
+        errors=errors,
+        rows=requests,
+        anomalies=anomalies,
+        latency=tuple(latency),
+        scores=tuple(scores),
     )
+
+
+def added(one: RevisionFigures, other: RevisionFigures) -> RevisionFigures:
+    """Counters after both."""
+    totals = {
+        name: getattr(one, name) + getattr(other, name)
+        for name in ("requests", "errors", "rows", "anomalies")
+    }
+    latency, scores = (
+        tuple(map(sum, zip_longest(getattr(one, name), getattr(other, name), fillvalue=0)))
+        for name in ("latency", "scores")
+    )
+    return RevisionFigures(**totals, latency=latency, scores=scores)
 
 
 def detector(

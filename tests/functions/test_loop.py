@@ -20,9 +20,9 @@ from homeostat.eventing.messages import (
     TuningRequested,
 )
 from homeostat.functions.canary import CanaryFacts
-from homeostat.functions.detect_drift import DriftFacts
+from homeostat.functions.detect_drift import DriftFacts, DriftVerdict
 from homeostat.functions.detector import RevisionFigures
-from tests.functions.detectors import HOUR, MINUTE, batch, completed, figures, spec
+from tests.functions.detectors import HOUR, MINUTE, added, batch, completed, figures, spec
 from tests.functions.loop import Loop
 
 WAITS = st.sampled_from([timedelta(seconds=1), MINUTE, 11 * MINUTE, HOUR, 3 * HOUR])
@@ -52,7 +52,8 @@ class Life(RuleBasedStateMachine):
     @rule(drifted=st.booleans())
     def the_drift_test_speaks(self, drifted: bool) -> None:
         serving = self.loop.status.serving
-        facts = DriftFacts("mmd", 0.4, 0.1, None, drifted, 500, serving.name if serving else "?", ())
+        verdict = DriftVerdict(test="mmd", statistic=0.4, threshold=0.1, p_value=None, drifted=drifted)
+        facts = DriftFacts(serving.name if serving else "?", 500, (verdict,))
         self.loop.handle("detect-drift", InferenceRequest(), facts)
 
     @rule(force=st.booleans())
@@ -92,8 +93,8 @@ class Life(RuleBasedStateMachine):
     @rule(requests=st.integers(1, 40), broken=st.booleans())
     def requests_come(self, requests: int, broken: bool) -> None:
         gained = figures(requests, errors=requests if broken else 0)
-        self.loop.seen = _sum(self.loop.seen, gained)
-        self.counters = _sum(self.counters, figures(10 * requests))
+        self.loop.seen = added(self.loop.seen, gained)
+        self.counters = added(self.counters, figures(10 * requests))
 
     # --- deliveries ----------------------------------------------------------------------------------------
     @precondition(lambda self: self.loop.pending)
@@ -171,17 +172,6 @@ def _ended(name: str, end: str) -> ExperimentChanged:
         "currentOptimalTrial": best if end == "Succeeded" else {},
     }
     return ExperimentChanged(experiment={"kind": "Experiment", "metadata": {"name": name}, "status": status})
-
-
-def _sum(one: RevisionFigures, other: RevisionFigures) -> RevisionFigures:
-    latency = tuple(a + b for a, b in zip(one.latency or (0,) * 13, other.latency, strict=True))
-    return RevisionFigures(
-        requests=one.requests + other.requests,
-        errors=one.errors + other.errors,
-        rows=one.rows + other.rows,
-        anomalies=one.anomalies + other.anomalies,
-        latency=latency,
-    )
 
 
 TestLife = Life.TestCase

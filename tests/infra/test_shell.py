@@ -427,7 +427,7 @@ def test_what_a_tick_promotes_goes_back_to_the_verdict_that_began_the_canary(hom
     home.handle("roll-out", event(CanaryTick, subject=None, id="tick"))
     (command,) = home.commands
     assert isinstance(command, Promote)
-    (posted,) = home.events
+    posted, _ = home.events
     assert posted.attributes["type"] == ModelPromoted.type
     assert posted.attributes["causationid"] == "the verdict"
     assert posted.attributes["id"] == codec.identity("tick", "roll-out", "pump", 0)

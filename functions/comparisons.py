@@ -1,0 +1,206 @@
+"""The canary's figures beside the stable revision's, one comparison for each kind.
+
+The rate of false rollbacks that the Detector asks for is shared equally by the stages of a rollout (its
+steps, and the shadow before them) and by the kinds of figures that are compared, and within a kind by the
+bounds of its histogram. So it holds for the canary as a whole, however often it is looked at; only a server
+that starts again, which `MAX_RESTARTS` bounds, begins the evidence of its step anew.
+
+A request is what counts once. Rows of one request are not independent, so that rows are never taken for more
+than the requests that brought them. An event that lasts over many requests comes to both sides as long as
+these are dealt by chance; where a series keeps its side, few series are little evidence, and no count of
+their requests makes it more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from homeostat.eventing.messages import Comparison
+
+from .canary import LATENCY_BUCKETS_MS, SCORE_BUCKETS, slower
+from .detector import Quality, RevisionFigures
+from .sequential import Share, difference
+from .spec import CanarySpec
+
+TAIL = 0.01
+"""The p99 is judged and not what is rarer: so large a share of requests may be slower than anything."""
+
+STRETCH = 10
+"""So many labelled rows count once: labels come in stretches of rows that are alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is judged: the step's increments of both revisions, and how it was arranged. `stages` share the
+    rate of false rollbacks; a shadow is judged on copies, which nobody waits for."""
+
+    spec: CanarySpec
+    max_latency_ms: float
+    canary: RevisionFigures
+    stable: RevisionFigures
+    percent: int
+    shadow: bool = False
+
+    @property
+    def balance(self) -> float:
+        """Requests of the canary for each of the stable revision's, as they were meant to be dealt."""
+        return self.percent / (100 - self.percent) if 0 < self.percent < 100 else 1.0
+
+    @property
+    def error(self) -> float:
+        """Each stage's part of the rate of false rollbacks."""
+        return self.spec.false_rollback_rate / (max(len(self.spec.steps), 1) + (self.spec.shadow > 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One share on both sides, the increase that is allowed, and a guess of the rate."""
+
+    name: str
+    canary: Share
+    stable: Share
+    limit: float
+    around: float
+
+    @property
+    def increase(self) -> float | None:
+        """None where it could not be measured, on whichever side."""
+        if self.canary.ratio is None or self.stable.ratio is None:
+            return None
+        return self.canary.ratio - self.stable.ratio
+
+
+def of_traffic(trial: Trial) -> tuple[Comparison, ...]:
+    """One comparison for each kind of figure that is asked for; of a histogram, the bound that speaks most
+    against the canary."""
+    kinds = [one for one in _kinds(trial) if one]
+    parts = len(kinds) + (2 if trial.spec.judge_by == "labels" else 0)
+    slack = patience(trial.spec, trial.canary.requests)
+    return tuple(_worst(pairs, trial.error / parts, trial.balance, slack) for pairs in kinds)
+
+
+def of_labels(trial: Trial, canary: Quality, stable: Quality) -> tuple[Comparison, ...]:
+    """How much is lost of recall (anomalous rows that are missed) and of precision (alarms that are false).
+
+    Both sides' labels count from their promotion, or their trial, on: the bounds need no same rows."""
+    error = trial.error / (sum(map(bool, _kinds(trial))) + 2)
+    limit = trial.spec.max_quality_loss
+    pairs = [
+        Pair("missed of anomalous rows", _missed(canary), _missed(stable), limit, 0.2),
+        Pair("false of flagged rows", _false(canary), _false(stable), limit, 0.2),
+    ]
+    slack = patience(trial.spec, trial.spec.min_requests)
+    return tuple(_worst([pair], error, 1.0, slack) for pair in pairs)
+
+
+def patience(spec: CanarySpec, requests: int) -> float:
+    """How much of an allowed increase may be seen where the truth is not sure: a half at the minimum of
+    requests, nearly all of it after many, as what is seen comes closer to what is true."""
+    return 1 - sqrt(spec.min_requests / max(requests, spec.min_requests)) / 2
+
+
+def no_worse(one: Comparison, slack: float) -> bool:
+    """Surely within its limit, or by the look of it, with some of the limit in hand."""
+    if one.outcome != "inconclusive" or one.canary is None or one.stable is None:
+        return one.outcome == "no worse"
+    return one.canary - one.stable <= slack * one.limit
+
+
+def _kinds(trial: Trial) -> Iterable[Sequence[Pair]]:
+    canary, stable, spec = trial.canary, trial.stable, trial.spec
+    if spec.max_error_increase < 1:
+        errors = Share(canary.errors, canary.requests), Share(stable.errors, stable.requests)
+        yield [Pair("error ratio", *errors, spec.max_error_increase, around=0.01)]
+    if not trial.shadow:
+        yield [_slower(trial, place) for place in _judged_bounds(trial.max_latency_ms)]
+    if spec.judge_by == "labels":
+        return
+    if spec.max_anomaly_increase < 1:
+        flagged = _flagged(canary), _flagged(stable)
+        yield [Pair("anomaly rate", *flagged, spec.max_anomaly_increase, around=0.05)]
+    if spec.max_score_shift < 1:
+        yield [_higher(trial, place) for place in range(len(SCORE_BUCKETS))]
+
+
+def _judged_bounds(max_latency_ms: float) -> list[int]:
+    """What is fast enough is not slow, whatever the stable revision takes."""
+    return [place for place, bound in enumerate(LATENCY_BUCKETS_MS) if bound >= max_latency_ms]
+
+
+def _slower(trial: Trial, place: int) -> Pair:
+    """A canary that takes `max_latency_ratio` times as long is slower than a bound as often as the stable
+    revision is slower than the bound by that ratio."""
+    bound, spec = LATENCY_BUCKETS_MS[place], trial.spec
+    canary, stable = (_above(side.latency, place) for side in (trial.canary, trial.stable))
+    allowed = max(slower(trial.stable.latency, bound / spec.max_latency_ratio), TAIL)
+    limit = max(allowed - (stable.ratio or 0.0), 0.0)
+    return Pair(f"slower than {bound} ms", canary, stable, limit, around=0.02)
+
+
+def _higher(trial: Trial, place: int) -> Pair:
+    canary, stable = (
+        _of_requests(_above(side.scores, place), side.requests) for side in (trial.canary, trial.stable)
+    )
+    name = f"scores above {SCORE_BUCKETS[place]:g} of the threshold"
+    return Pair(name, canary, stable, trial.spec.max_score_shift, around=0.2)
+
+
+def _above(counts: Sequence[int], place: int) -> Share:
+    total = sum(counts)
+    return Share(total - sum(counts[: place + 1]), total)
+
+
+def _flagged(side: RevisionFigures) -> Share:
+    return _of_requests(Share(min(side.anomalies, side.rows), side.rows), side.requests)
+
+
+def _of_requests(rows: Share, requests: int) -> Share:
+    """The same share, counted in requests where these are fewer."""
+    ratio, trials = rows.ratio, min(rows.trials, requests)
+    return Share(ratio * trials, trials) if ratio is not None else rows
+
+
+def _missed(one: Quality) -> Share:
+    return Share(one.missed / STRETCH, (one.caught + one.missed) / STRETCH)
+
+
+def _false(one: Quality) -> Share:
+    return Share(one.false_alarms / STRETCH, (one.caught + one.false_alarms) / STRETCH)
+
+
+def _worst(pairs: Sequence[Pair], error: float, balance: float, slack: float) -> Comparison:
+    """The pair that speaks most against the canary: one that is surely worse, or else the one whose increase
+    uses most of what is allowed. Bounds are worked out only where they may matter."""
+
+    def used(pair: Pair) -> float:
+        return -1.0 if pair.increase is None else pair.increase - slack * pair.limit
+
+    most = max(pairs, key=used)
+    beyond = [one for one in pairs if one.increase is not None and one.increase > one.limit and one != most]
+    found = [_compared(one, error / len(pairs), balance) for one in (most, *beyond)]
+    return next((one for one in found if one.outcome == "worse"), found[0])
+
+
+def _compared(pair: Pair, error: float, balance: float) -> Comparison:
+    if pair.increase is None:
+        return Comparison(
+            name=pair.name,
+            canary=pair.canary.ratio,
+            stable=pair.stable.ratio,
+            low=None,
+            high=None,
+            limit=pair.limit,
+            outcome="inconclusive",
+        )
+    low, high = difference(pair.canary, pair.stable, error, balance, pair.around)
+    return Comparison(
+        name=pair.name,
+        canary=pair.canary.ratio,
+        stable=pair.stable.ratio,
+        low=low,
+        high=high,
+        limit=pair.limit,
+        outcome="worse" if low > pair.limit else "no worse" if high <= pair.limit else "inconclusive",
+    )

@@ -124,7 +124,8 @@ def labelled(found: Quality) -> int:
 # --- what is asked of it -----------------------------------------------------------------------------------
 def fallen(found: Quality, spec: QualitySpec) -> Mapping[str, bool]:
     """By watched figure: True where it has surely fallen, its whole interval beyond what is asked; False
-    where what was measured is as asked. Figures between the two are left out: they change nothing."""
+    where what was measured is as asked, or nothing is. Figures between the two are left out: they change
+    nothing."""
     if labelled(found) < spec.min_labels:
         return {}
     known = estimates(found)
@@ -136,9 +137,11 @@ def fallen(found: Quality, spec: QualitySpec) -> Mapping[str, bool]:
     verdicts = {}
     for name, (least, most) in asked.items():
         one = known[name]
-        if one is None or least is None or most is None:
+        if least is None or most is None:
+            verdicts[name] = False
+        elif one is None:
             continue
-        if one.high < least or one.low > most:
+        elif one.high < least or one.low > most:
             verdicts[name] = True
         elif least <= one.value <= most:
             verdicts[name] = False

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
+
+import aiohttp
 
 from homeostat.eventing.codec import Context
 from homeostat.eventing.messages import CanaryTick
 from homeostat.functions.canary import CanaryFacts
-from homeostat.functions.detector import Batch, Detector
+from homeostat.functions.detector import Batch, Detector, RevisionFigures
 from homeostat.functions.score_stream import StreamFacts
+from homeostat.functions.take_label import QualityFacts
 from homeostat.functions.work import State, WorkFacts
 
 from ..observing.batches import batches
+from ..observing.labels import LabelObserver
 from ..observing.stream import StreamObserver
 from ..shell import Observe
-from .figures import canary_facts
+from .figures import SCRAPE_TIMEOUT, canary_facts, query, scrape
 from .scorer import Scorer
 from .serving import Serving
 from .settings import Settings
@@ -37,6 +42,21 @@ class Engine(Protocol):
 def stream_of(serving: Serving) -> StreamObserver:
     """The stream's eyes; its rows are counted where the router's requests are."""
     return StreamObserver(Scorer(serving.router, serving.url), registry=serving.router.registry)
+
+
+def labels_of(settings: Settings, serving: Serving) -> LabelObserver:
+    """What was answered waits for its labels in a file of the state."""
+
+    async def counters(detector: Detector) -> RevisionFigures | None:
+        revision = detector.status.serving
+        if revision is None:
+            return None
+        if settings.prometheus_url:
+            return await asyncio.to_thread(query, settings.prometheus_url, detector.name, revision.name)
+        async with aiohttp.ClientSession(timeout=SCRAPE_TIMEOUT) as client:
+            return await scrape(client, serving, detector.name, revision.name)
+
+    return LabelObserver(settings.labels_db, counters, serving.router.registry)
 
 
 def observers(
@@ -72,6 +92,7 @@ def observers(
     return {
         Batch: batches(settings.max_object_bytes),
         CanaryFacts: canary,
+        QualityFacts: labels_of(settings, serving).observe,
         StreamFacts: stream.observe,
         WorkFacts: work,
     }

@@ -112,6 +112,10 @@ class Settings(BaseSettings):
         return self.state / "drift.db"
 
     @property
+    def labels_db(self) -> Path:
+        return self.state / "labels.db"
+
+    @property
     def tracking_uri(self) -> str:
         return f"sqlite:///{(self.state / 'mlflow.db').resolve()}"
 

@@ -94,6 +94,7 @@ BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
     "Mapping[str, float]": st.dictionaries(
         TEXT, st.floats(allow_nan=False, allow_infinity=False), max_size=3
     ),
+    "Any": FIGURE | TEXT,
     "list[Any]": st.lists(st.lists(FIGURE, max_size=2), max_size=2),
     "list[Any] | None": st.none() | st.lists(st.lists(FIGURE, max_size=2), max_size=2),
 }

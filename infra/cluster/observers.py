@@ -17,13 +17,15 @@ from homeostat.eventing.codec import Context
 from homeostat.eventing.messages import InferenceRequest, KafkaRecord, SamplesReceived
 from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detect_drift import DriftFacts
-from homeostat.functions.detector import Batch, Detector
+from homeostat.functions.detector import Batch, Detector, RevisionFigures
 from homeostat.functions.score_stream import StreamFacts
+from homeostat.functions.take_label import QualityFacts
 
 from ..shell import Observe
 from .executors import Cluster
-from .figures import canary_facts
+from .figures import canary_facts, revision_figures
 from .settings import Settings
+from .state import state_file
 
 Eyes = Mapping[type[Any], Observe]
 
@@ -68,6 +70,19 @@ def _canary(settings: Settings, cluster: Cluster, _: CollectorRegistry | None) -
     return {CanaryFacts: canary}
 
 
+def _labels(settings: Settings, _: Cluster, registry: CollectorRegistry | None) -> Eyes:
+    """One replica has what was answered; copies of its file outlive its pod (`state`)."""
+    from ..observing.labels import LabelObserver
+
+    async def counters(detector: Detector) -> RevisionFigures | None:
+        serving = detector.status.serving
+        if serving is None:
+            return None
+        return await asyncio.to_thread(revision_figures, settings.prometheus_url, serving.name)
+
+    return {QualityFacts: LabelObserver(state_file("take-label"), counters, registry).observe}
+
+
 def _stream(settings: Settings, cluster: Cluster, registry: CollectorRegistry | None) -> Eyes:
     from ..observing.stream import StreamObserver
     from .scorer import Scorer, cluster_local
@@ -89,4 +104,5 @@ _EYES: Mapping[str, Callable[[Settings, Cluster, CollectorRegistry | None], Eyes
     "detect-drift": _drift,
     "roll-out": _canary,
     "score-stream": _stream,
+    "take-label": _labels,
 }

@@ -190,7 +190,7 @@ def test_nothing_is_reachable_nor_reaches_out_by_default() -> None:
     [
         ("receive-data", {"services", "kubernetes", "objects"}),
         ("detect-drift", {"services", "kubernetes", "objects"}),
-        ("take-label", {"services", "kubernetes", "objects"}),
+        ("take-label", {"services", "kubernetes", "objects", "figures"}),
         ("answer-alert", {"services", "kubernetes"}),
         ("plan-retraining", {"services", "kubernetes", "pipelines"}),
         ("judge-candidate", {"services", "kubernetes"}),

@@ -44,7 +44,7 @@ ENVIRONMENT = {
     "HOMEOSTAT_MAX_OBJECT_BYTES": "10000",
 }
 HEAVY = ["alibi_detect", "kserve", "kubernetes", "mlflow", "numba", "numpy", "pandas", "sklearn", "torch"]
-EYES = {"receive-data", "detect-drift", "roll-out", "score-stream"}
+EYES = {"receive-data", "detect-drift", "roll-out", "score-stream", "take-label"}
 """The others decide on their Detector alone, or on what runs."""
 PROBE = """
 import json, sys

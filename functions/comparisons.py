@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain, repeat
 from math import sqrt
 
 from homeostat.eventing.messages import Comparison
@@ -114,42 +115,48 @@ def _kinds(trial: Trial) -> Iterable[Sequence[Pair]]:
         errors = Share(canary.errors, canary.requests), Share(stable.errors, stable.requests)
         yield [Pair("error ratio", *errors, spec.max_error_increase, around=0.01)]
     if not trial.shadow:
-        yield [_slower(trial, place) for place in _judged_bounds(trial.max_latency_ms)]
+        yield _slower(trial)
     if spec.judge_by == "labels":
         return
     if spec.max_anomaly_increase < 1:
         flagged = _flagged(canary), _flagged(stable)
         yield [Pair("anomaly rate", *flagged, spec.max_anomaly_increase, around=0.05)]
     if spec.max_score_shift < 1:
-        yield [_higher(trial, place) for place in range(len(SCORE_BUCKETS))]
+        yield _higher(trial)
 
 
-def _judged_bounds(max_latency_ms: float) -> list[int]:
-    """What is fast enough is not slow, whatever the stable revision takes."""
-    return [place for place, bound in enumerate(LATENCY_BUCKETS_MS) if bound >= max_latency_ms]
-
-
-def _slower(trial: Trial, place: int) -> Pair:
+def _slower(trial: Trial) -> list[Pair]:
     """A canary that takes `max_latency_ratio` times as long is slower than a bound as often as the stable
-    revision is slower than the bound by that ratio."""
-    bound, spec = LATENCY_BUCKETS_MS[place], trial.spec
-    canary, stable = (_above(side.latency, place) for side in (trial.canary, trial.stable))
-    allowed = max(slower(trial.stable.latency, bound / spec.max_latency_ratio), TAIL)
-    limit = max(allowed - (stable.ratio or 0.0), 0.0)
-    return Pair(f"slower than {bound} ms", canary, stable, limit, around=0.02)
+    revision is slower than the bound by that ratio. What is fast enough is never slow."""
+    ratio, pairs = trial.spec.max_latency_ratio, []
+    sides = zip(_above(trial.canary.latency), _above(trial.stable.latency), strict=False)
+    for bound, (canary, stable) in zip(LATENCY_BUCKETS_MS, sides, strict=False):
+        if bound >= trial.max_latency_ms:
+            allowed = max(slower(trial.stable.latency, bound / ratio), TAIL)
+            limit = max(allowed - (stable.ratio or 0.0), 0.0)
+            pairs.append(Pair(f"slower than {bound} ms", canary, stable, limit, around=0.02))
+    return pairs
 
 
-def _higher(trial: Trial, place: int) -> Pair:
-    canary, stable = (
-        _of_requests(_above(side.scores, place), side.requests) for side in (trial.canary, trial.stable)
-    )
-    name = f"scores above {SCORE_BUCKETS[place]:g} of the threshold"
-    return Pair(name, canary, stable, trial.spec.max_score_shift, around=0.2)
+def _higher(trial: Trial) -> list[Pair]:
+    sides = zip(_above(trial.canary.scores), _above(trial.stable.scores), strict=False)
+    return [
+        Pair(
+            f"scores above {bound:g} of the threshold",
+            _of_requests(canary, trial.canary.requests),
+            _of_requests(stable, trial.stable.requests),
+            trial.spec.max_score_shift,
+            around=0.2,
+        )
+        for bound, (canary, stable) in zip(SCORE_BUCKETS, sides, strict=False)
+    ]
 
 
-def _above(counts: Sequence[int], place: int) -> Share:
+def _above(counts: Sequence[int]) -> Iterable[Share]:
+    """How many lie above each bound of a histogram; of one that is shorter than its bounds, none."""
     total = sum(counts)
-    return Share(total - sum(counts[: place + 1]), total)
+    below = accumulate(chain(counts, repeat(0)))
+    return (Share(total - under, total) for under in below)
 
 
 def _flagged(side: RevisionFigures) -> Share:
@@ -174,12 +181,14 @@ def _worst(pairs: Sequence[Pair], error: float, balance: float, slack: float) ->
     """The pair that speaks most against the canary: one that is surely worse, or else the one whose increase
     uses most of what is allowed. Bounds are worked out only where they may matter."""
 
-    def used(pair: Pair) -> float:
-        return -1.0 if pair.increase is None else pair.increase - slack * pair.limit
-
-    most = max(pairs, key=used)
-    beyond = [one for one in pairs if one.increase is not None and one.increase > one.limit and one != most]
-    found = [_compared(one, error / len(pairs), balance) for one in (most, *beyond)]
+    increases = [pair.increase for pair in pairs]
+    used = [
+        -1.0 if increase is None else increase - slack * pair.limit
+        for pair, increase in zip(pairs, increases, strict=True)
+    ]
+    most = used.index(max(used))
+    beyond = [place for place, seen in enumerate(increases) if seen is not None and seen > pairs[place].limit]
+    found = [_compared(pairs[place], error / len(pairs), balance) for place in dict.fromkeys([most, *beyond])]
     return next((one for one in found if one.outcome == "worse"), found[0])
 
 

@@ -60,27 +60,41 @@ def at_least(one: Share, other: Share, error: float, balance: float = 1.0, aroun
     if not one.trials or not other.trials:
         return -1.0
     wealth = log(len(ODDS) / error)
-    found = max(_bound(one, other, *_bets(odds, balance, around), wealth) for odds in ODDS)
+    found = max(_bound(one, other, bets, wealth) for bets in _bets(balance, around))
     return min(max(found, -1.0), 1.0)
 
 
+class Bets(NamedTuple):
+    """The logarithms of what is bet on a hit of the one and on a miss of the other, and what a sure one
+    gains, and a sure other one loses."""
+
+    hit: float
+    miss: float
+    gain: float
+    loss: float
+
+
 @cache
-def _bets(odds: float, balance: float, around: float) -> tuple[float, float]:
-    """What is bet on hits of the one and on misses of the other, so that at the rate `around` neither side's
-    bets gain by another rate of both: then nearly nothing is lost by taking the worst of all rates."""
-    slope = odds / (1 + around * odds)
-    mine, theirs = slope * min(1.0, 1 / balance), slope * min(1.0, balance)
-    return log1p(mine / (1 - around * mine)), -log1p(-min(theirs / (1 + around * theirs), 0.998))
+def _bets(balance: float, around: float) -> tuple[Bets, ...]:
+    """Such that at the rate `around` neither side's bets gain by another rate of both: then nearly nothing is
+    lost by taking the worst of all rates."""
+    found = []
+    for odds in ODDS:
+        slope = odds / (1 + around * odds)
+        mine, theirs = slope * min(1.0, 1 / balance), slope * min(1.0, balance)
+        gain, loss = mine / (1 - around * mine), min(theirs / (1 + around * theirs), 0.998)
+        found.append(Bets(log1p(gain), -log1p(-loss), gain, loss))
+    return tuple(found)
 
 
-def _bound(one: Share, other: Share, bet: float, against: float, wealth: float) -> float:
+def _bound(one: Share, other: Share, bets: Bets, wealth: float) -> float:
     """The largest difference at which these bets have made e^wealth, whatever the rate `m` of `other` is.
 
     The logarithm of what they made is convex in m, so its least value is where its slope is none, and where
     that is no rate, at the nearest rate. Either way the difference follows in closed form.
     """
     (hits, trials), (their_hits, their_trials) = one, other
-    gain, loss = expm1(bet), -expm1(-against)
+    bet, against, gain, loss = bets
     made = bet * hits - against * their_hits - wealth
     both = trials + their_trials
     spread = made - trials * log(trials / (both * loss)) - their_trials * log(their_trials / (both * gain))

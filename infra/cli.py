@@ -13,7 +13,7 @@ import typer
 
 from homeostat.eventing.errors import Fault, Reject, shown
 
-from . import broker_cli, looking_cli, steering_cli
+from . import broker_cli, looking_cli, quality_cli, steering_cli
 from .benchmark_cli import benchmark
 from .cluster_cli import cluster
 from .monitoring_cli import monitoring
@@ -47,7 +47,7 @@ cli.add_typer(tokens, name="tokens")
 cli.add_typer(cluster, name="cluster")
 cli.command()(broker_cli.replay)
 cli.command()(benchmark)
-for verb in (*looking_cli.VERBS, *steering_cli.VERBS):
+for verb in (*looking_cli.VERBS, *steering_cli.VERBS, *quality_cli.VERBS):
     cli.command()(verb)
 cli.command()(monitoring)
 

@@ -5,16 +5,13 @@ need: the light ones neither numpy nor what reads tables.
 from __future__ import annotations
 
 import asyncio
-import tempfile
-import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from homeostat.eventing.codec import Context
-from homeostat.eventing.messages import InferenceRequest, KafkaRecord, SamplesReceived
+from homeostat.eventing.messages import KafkaRecord, SamplesReceived
 from homeostat.functions.canary import CanaryFacts
 from homeostat.functions.detect_drift import DriftFacts
 from homeostat.functions.detector import Batch, Detector, RevisionFigures
@@ -46,18 +43,14 @@ def _objects(settings: Settings, _: Cluster, __: CollectorRegistry | None) -> Ey
 
 
 def _drift(_: Settings, __: Cluster, ___: CollectorRegistry | None) -> Eyes:
-    """One replica has the rows, in a file that outlives its container and not its pod: a new pod's windows
-    fill again."""
-    from homeostat.models.drift import load_backend
+    """One replica has the rows; copies of its file outlive its pod (`state`)."""
+    from ..observing.drift import DriftObserver, Woke
+    from ..observing.drift_model import Models
+    from .artifacts import stored_model
 
-    from ..observing.drift import DriftObserver
-    from .artifacts import stored_artifact
+    observer = DriftObserver(state_file("detect-drift"), Models(stored_model))
 
-    # alibi-detect takes 5-11 s, which the first event would otherwise wait for.
-    threading.Thread(target=load_backend, daemon=True).start()
-    observer = DriftObserver(Path(tempfile.gettempdir()) / "homeostat" / "drift.db", stored_artifact)
-
-    async def drift(event: InferenceRequest, context: Context, detector: Detector) -> DriftFacts | None:
+    async def drift(event: Woke, context: Context, detector: Detector) -> DriftFacts | None:
         return await asyncio.to_thread(observer.observe, event, context, detector)
 
     return {DriftFacts: drift}

@@ -7,18 +7,15 @@ commands: only functions that decide on measurements are served apart.
 from __future__ import annotations
 
 import asyncio
-import threading
 
 from starlette.types import ASGIApp
 
 from homeostat.eventing.codec import Context
 from homeostat.eventing.doors.calling import trust
-from homeostat.eventing.messages import InferenceRequest
 from homeostat.functions.detect_drift import DriftFacts
 from homeostat.functions.detector import Detector
-from homeostat.models.drift import load_backend
 
-from ..observing.drift import DriftObserver
+from ..observing.drift import DriftObserver, Woke
 from ..posting import poster
 from ..serve import function_app
 from ..shell import Host
@@ -35,7 +32,7 @@ def function_host() -> Host:
     given = settings.broker_token or settings.token
     token = given.get_secret_value() if given else None
 
-    async def drift(event: InferenceRequest, context: Context, detector: Detector) -> DriftFacts | None:
+    async def drift(event: Woke, context: Context, detector: Detector) -> DriftFacts | None:
         return await asyncio.to_thread(observer.observe, event, context, detector)
 
     return Host(
@@ -46,7 +43,5 @@ def function_host() -> Host:
 
 
 def app(function: str) -> ASGIApp:
-    """What `python -m homeostat.infra.serve` serves. What the first event would otherwise wait for is loaded
-    beside it (alibi-detect takes 5-11 s)."""
-    threading.Thread(target=load_backend, daemon=True).start()
+    """What `python -m homeostat.infra.serve` serves."""
     return function_app(function, function_host())

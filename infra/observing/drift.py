@@ -1,221 +1,203 @@
-"""The drift host's eyes: the rows that detectors were asked about lately, and the test of them.
+"""The drift host's eyes: the rows that detectors were asked about lately, their scores, which of the answers
+were wrong, and the tests of them.
 
-Everything lies in SQLite, and an event's rows, the verdict they led to and what they replaced are committed
-in one transaction. So a redelivered event finds its verdict instead of counting twice, a test that fails
-leaves nothing behind, and a restart goes on where the last process was.
+Everything lies in SQLite, and what an event brought, the verdicts it led to and what the monitor has become
+are committed in one transaction. So a redelivered event finds its verdicts instead of counting twice, a test
+that fails leaves nothing behind, and a restart goes on where the last process was, to the bit.
 """
 
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from homeostat.eventing.codec import Context
-from homeostat.eventing.errors import Fault, Reject, Retry
-from homeostat.eventing.messages import InferenceRequest
-from homeostat.functions.detect_drift import DriftFacts
+from homeostat.eventing.messages import InferenceRequest, InferenceResponse, LabelReceived, Span
+from homeostat.functions.detect_drift import DriftFacts, DriftVerdict
 from homeostat.functions.detector import Detector, Revision
-from homeostat.functions.spec import Spec
-from homeostat.models import artifact, protocol
-from homeostat.models.drift import DriftTest
-from homeostat.models.fitted import Fitted
+from homeostat.models.drift_calibration import Calibration
+from homeostat.models.drift_monitor import Monitor
+from homeostat.models.drift_words import Settings, Verdict
 
-from .artifacts import local_folder
+from .drift_labels import DriftLabels
+from .drift_memory import Memory, Progress
+from .drift_model import Made, Models, settings_of
+from .drift_rows import Piece, answered, asked
 
 log = logging.getLogger(__name__)
 
-_REMEMBERED = 10_000  # events whose redelivery is recognised
-_CACHED = 16  # artifacts and tests held in memory
+MONITORS = 64
+"""Held in memory; of others the file has all that there is to know."""
+WAIT_SECONDS = 60.0
+"""So long rows wait for their scores, which never come where the answer failed."""
+_MOST_ROWS = 2_000  # of one event, or as many as a test looks at
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS progress (
-  detector TEXT PRIMARY KEY, revision TEXT NOT NULL, rows INTEGER NOT NULL, tested INTEGER
-) WITHOUT ROWID;
--- One event's rows, float32, row by row; NULL once later ones took their place. `upto`: rows so far.
-CREATE TABLE IF NOT EXISTS blocks (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, detector TEXT NOT NULL, key TEXT NOT NULL,
-  revision TEXT NOT NULL, upto INTEGER NOT NULL, data BLOB, verdict BLOB, UNIQUE (detector, key)
-);
-CREATE INDEX IF NOT EXISTS kept ON blocks (detector, number) WHERE data IS NOT NULL;
-"""
+_FACTS = TypeAdapter(DriftFacts)
 
-Rows = NDArray[np.float32]
-T = TypeVar("T")
+Woke = InferenceRequest | InferenceResponse | LabelReceived
 
 
-def local_artifact(uri: str) -> Fitted:
-    """Raises ArtifactError or ValueError."""
-    return artifact.load(local_folder(uri))
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """An event's; `pair` is what a request and its answer share, empty where no scores are waited for."""
+
+    detector: Detector
+    serving: Revision
+    wanted: Settings
+    key: str
+    pair: str
+
+    @property
+    def name(self) -> str:
+        return self.detector.name
+
+    @property
+    def most(self) -> int:
+        """Older rows of the same event would be in no window."""
+        return max(_MOST_ROWS, self.wanted.window + self.wanted.every)
+
+
+@dataclass(slots=True)
+class _Live:
+    """A monitor, and how many rows and errors it was fed."""
+
+    of: tuple[str, Settings]
+    monitor: Monitor
+    fed: int
 
 
 class DriftObserver:
-    """Thread-safe; one per file. `load` reads the artifact that a URI names, and raises as `local_artifact`
-    does."""
+    """Thread-safe; one per file. `models` loads artifacts and calibrations."""
 
-    def __init__(self, db: Path, load: Callable[[str], Fitted] = local_artifact) -> None:
-        db.parent.mkdir(parents=True, exist_ok=True)
-        self._load = load
+    def __init__(self, db: Path, models: Models | None = None) -> None:
+        self.models = models or Models()
         self._lock = threading.Lock()
-        self._cache: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._db = sqlite3.connect(db, check_same_thread=False, isolation_level=None, timeout=30)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(_SCHEMA)
+        self._live: OrderedDict[str, _Live] = OrderedDict()
+        self._memory = Memory(db)
+        self._labels = DriftLabels(db)
 
     def close(self) -> None:
         with self._lock:
-            self._db.close()
+            self._labels.close()
+            self._memory.close()
 
-    def observe(self, event: InferenceRequest, context: Context, detector: Detector) -> DriftFacts | None:
-        """Keep the event's rows; the verdict of `spec.drift` if it is time for one, None if not.
+    def observe(self, event: Woke, context: Context, detector: Detector) -> DriftFacts | None:
+        """Keep what the event brings; the verdicts of `spec.drift` if it is time for some, None if not.
 
-        It is time once `window` rows are there, and again after `every` further ones. Rows and verdicts
-        belong to the revision that serves; another one starts afresh. The same event gets the same answer
-        again.
+        It is time once `window` rows are there, and again after `every` further ones. All of it belongs to
+        the revision that serves; another one starts afresh, as does another test. While alibi-detect is
+        loaded or something calibrated, rows are only kept. The same event gets the same answer again.
         Raises Reject for a payload that holds no rows of this detector, and Retry while the serving artifact
         cannot be loaded.
         """
-        serving = detector.status.serving
+        serving, wanted = detector.status.serving, settings_of(detector.spec)
         if serving is None:
             return None
+        piece, labelled = self._brought(event, context, detector, serving, wanted)
+        if piece is None and not labelled:
+            return None
+        pair = f"{context.source} {context.id}" if "scores" in wanted.on else ""
+        turn = _Turn(detector, serving, wanted, _key(context), pair)
+        made = self.models.calibration(serving, wanted)
         with self._lock:
-            fitted = self._fitted(serving)
-            rows = _rows(event, fitted.channels, fitted.preparation.missing.policy != "refuse")
-            with self._transaction():
-                return self._record(_key(context), rows, fitted, serving, detector)
-
-    def _record(
-        self, key: str, rows: Rows, fitted: Fitted, serving: Revision, detector: Detector
-    ) -> DriftFacts | None:
-        name, spec = detector.name, detector.spec.drift
-        before, tested = self._progress(name, serving.name)
-        known = self._db.execute(
-            "SELECT revision, verdict FROM blocks WHERE detector = ? AND key = ?", (name, key)
-        ).fetchone()
-        if known:
-            return _facts(known[1]) if known[0] == serving.name else None
-        upto = before + len(rows)
-        self._db.execute(
-            "INSERT INTO blocks (detector, key, revision, upto, data) VALUES (?, ?, ?, ?, ?)",
-            (name, key, serving.name, upto, rows.tobytes()),
-        )
-        facts = None
-        if upto >= spec.window and (tested is None or upto - tested >= spec.every):
-            latest = self._latest(name, spec.window, len(fitted.channels))
-            facts = self._test(latest, fitted, serving, detector.spec)
-            tested = upto
-        if facts:
-            verdict = orjson.dumps(asdict(facts))
-            self._db.execute(
-                "UPDATE blocks SET verdict = ? WHERE detector = ? AND key = ?", (verdict, name, key)
-            )
-        self._db.execute("UPDATE progress SET rows = ?, tested = ? WHERE detector = ?", (upto, tested, name))
-        self._trim(name, upto - spec.window - spec.every)
-        return facts
-
-    def _progress(self, name: str, revision: str) -> tuple[int, int | None]:
-        """Rows so far and rows at the last test; both start afresh with a revision."""
-        row = self._db.execute(
-            "SELECT revision, rows, tested FROM progress WHERE detector = ?", (name,)
-        ).fetchone()
-        if row and row[0] == revision:
-            return row[1], row[2]
-        self._db.execute("UPDATE blocks SET data = NULL WHERE detector = ? AND data IS NOT NULL", (name,))
-        self._db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, 0, NULL)", (name, revision))
-        return 0, None
-
-    def _latest(self, name: str, count: int, channels: int) -> Rows:
-        """The last `count` rows, or fewer if the window has just been made longer."""
-        blocks: list[Rows] = []
-        found = 0
-        for (data,) in self._db.execute(
-            "SELECT data FROM blocks WHERE detector = ? AND data IS NOT NULL ORDER BY number DESC", (name,)
-        ):
-            blocks.append(np.frombuffer(data, np.float32).reshape(-1, channels))
-            found += len(blocks[-1])
-            if found >= count:
-                break
-        return np.concatenate(blocks[::-1])[-count:]
-
-    def _test(self, rows: Rows, fitted: Fitted, serving: Revision, wanted: Spec) -> DriftFacts | None:
-        # Slow change is no drift to a detector that follows it.
-        spec, follows = wanted.drift, wanted.features.baseline > 0
-        if len(rows) < spec.window:
-            return None
-        settings = {"test": spec.test, "p_value": spec.p_value, "window": spec.window, "follows": follows}
-
-        def build() -> DriftTest | None:
             try:
-                return DriftTest(fitted.reference, fitted.channels, **settings)  # type: ignore[arg-type]
+                with self._memory.transaction():
+                    return self._record(turn, piece, made)
+            except BaseException:
+                self._live.pop(detector.name, None)  # it has seen what the file has not
+                raise
+
+    def _brought(
+        self, event: Woke, context: Context, detector: Detector, serving: Revision, wanted: Settings
+    ) -> tuple[Piece | None, bool]:
+        """Rows or scores, and whether it may have told errors."""
+        if isinstance(event, InferenceRequest):
+            model = self.models.of(serving)
+            return asked(event, context, model.channels, model.gaps, detector.spec.data.period), False
+        labelled = "errors" in wanted.on and self._labels.put(event, context, detector)
+        if isinstance(event, LabelReceived) or "scores" not in wanted.on:
+            return None, labelled
+        return answered(event, context, serving.name), labelled
+
+    def _record(self, turn: _Turn, piece: Piece | None, made: Made | None) -> DriftFacts | None:
+        memory, name, revision = self._memory, turn.name, turn.serving.name
+        if known := memory.known(name, turn.key):
+            return _facts(known[1]) if known[0] == revision else None
+        now = memory.progress(name, revision, repr(turn.wanted))
+        due = self._due(turn, piece)
+        if "errors" in turn.wanted.on:
+            errors, told = self._labels.errors(name, revision, now.told)
+            none = np.zeros((0, len(self.models.of(turn.serving).channels)), np.float32)
+            due.append(Piece(none, np.zeros(0), errors=errors[-turn.most :]))
+            now = replace(now, told=told)
+        for one in due:
+            if size := len(one):
+                now = replace(now, upto=now.upto + size)
+                memory.add(name, one, now.upto)
+        verdicts, now = self._tested(turn, made, now)
+        facts = DriftFacts(revision, turn.wanted.window, tuple(map(_verdict, verdicts)))
+        document = orjson.dumps(asdict(facts)) if verdicts else None
+        memory.note(name, now)
+        memory.remember(name, turn.key, revision, document)
+        return _facts(document)
+
+    def _due(self, turn: _Turn, piece: Piece | None) -> list[Piece]:
+        """What may be fed now: rows with their scores where those are watched, or that waited in vain."""
+        if not turn.pair:
+            return [piece.usable(turn.most)] if piece else []
+        moment = turn.detector.now.timestamp()
+        whole = None
+        if piece:
+            whole = self._memory.other_half(turn.name, turn.pair, piece)
+            if whole is None:
+                self._memory.wait(turn.name, turn.pair, piece, moment)
+        found = [*self._memory.waited(turn.name, moment - WAIT_SECONDS), *([whole] if whole else [])]
+        return [one.usable(turn.most) for one in found]
+
+    def _tested(self, turn: _Turn, made: Made | None, now: Progress) -> tuple[list[Verdict], Progress]:
+        """Feed the monitor what it has not seen; what it says, and what of it is in the file."""
+        wanted, memory = turn.wanted, self._memory
+        if made is None or made.calibration is None or self.models.busy:
+            # Never less than a test needs.
+            memory.forget(turn.name, now.upto - 2 * (wanted.window + wanted.every))
+            return [], now
+        live, verdicts = self._monitor(turn, made.calibration, now), list[Verdict]()
+        for one in memory.pieces(turn.name, live.fed):
+            assert one.rows is not None  # noqa: S101 - only halves have none
+            verdicts += live.monitor.update(one.rows, one.scores, one.errors, one.times)
+        live.fed = now.upto
+        if verdicts or now.upto - now.saved >= wanted.every:
+            memory.save(turn.name, live.monitor.state())
+            memory.forget(turn.name, now.upto)
+            now = replace(now, saved=now.upto)
+        return verdicts, now
+
+    def _monitor(self, turn: _Turn, calibration: Calibration, now: Progress) -> _Live:
+        """The one that is at work, or as the file has it."""
+        of = (f"{turn.serving.name} {turn.serving.uri}", turn.wanted)
+        live = self._live.get(turn.name)
+        if live is None or live.of != of:
+            live = self._live[turn.name] = _Live(of, *self._restored(turn.name, calibration, now.saved))
+            while len(self._live) > MONITORS:
+                self._live.popitem(last=False)
+        self._live.move_to_end(turn.name)
+        return live
+
+    def _restored(self, name: str, calibration: Calibration, saved: int) -> tuple[Monitor, int]:
+        state = self._memory.state(name)
+        if state is not None:
+            try:
+                return Monitor.restore(calibration, state), saved
             except ValueError as error:
-                log.warning("%s cannot be tested for drift: %s", serving.name, error)
-                return None
-
-        test = self._cached(("test", serving.uri, *settings.values()), build)
-        if test is None:
-            return None
-        verdict = test.test(rows)
-        return DriftFacts(
-            test=spec.test,
-            statistic=verdict.statistic,
-            threshold=verdict.threshold,
-            p_value=verdict.p_value,
-            drifted=verdict.drifted,
-            window=spec.window,
-            revision=serving.name,
-            channels=verdict.channels,
-        )
-
-    def _trim(self, name: str, until: int) -> None:
-        self._db.execute(
-            "UPDATE blocks SET data = NULL WHERE detector = ? AND data IS NOT NULL AND upto <= ?",
-            (name, until),
-        )
-        self._db.execute(
-            "DELETE FROM blocks WHERE detector = ? AND data IS NULL AND number <="
-            " (SELECT max(number) FROM blocks) - ?",
-            (name, _REMEMBERED),
-        )
-
-    def _fitted(self, serving: Revision) -> Fitted:
-        def load() -> Fitted:
-            try:
-                return self._load(serving.uri)
-            except (artifact.ArtifactError, ValueError) as error:
-                raise Retry(f"{serving.name} cannot be loaded: {error}", after=30) from error
-
-        return self._cached(("fitted", serving.uri), load)
-
-    def _cached(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
-        """What `make` made last time; the least used go first."""
-        if key not in self._cache:
-            self._cache[key] = make()
-            while len(self._cache) > _CACHED:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(key)
-        found: T = self._cache[key]
-        return found
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+                log.warning("what was known of %s is not used: %s", name, error)
+        return Monitor(calibration), 0
 
 
 def _key(context: Context) -> str:
@@ -223,35 +205,20 @@ def _key(context: Context) -> str:
     return " ".join((context.source, context.id, context.type))
 
 
+def _verdict(one: Verdict) -> DriftVerdict:
+    return DriftVerdict(
+        on=one.on,
+        test=one.test,
+        statistic=one.statistic,
+        threshold=one.threshold,
+        p_value=one.p_value,
+        drifted=one.drifted,
+        channels=one.channels,
+        correction=one.correction,
+        reference=Span(**asdict(one.reference)),
+        tested=Span(**asdict(one.tested)),
+    )
+
+
 def _facts(document: bytes | None) -> DriftFacts | None:
-    if document is None:
-        return None
-    fields = orjson.loads(document)
-    return DriftFacts(**{**fields, "channels": tuple(fields["channels"])})
-
-
-def _rows(event: InferenceRequest, channels: tuple[str, ...], gaps: bool) -> Rows:
-    """(n, c) rows of a V1 or V2 payload, less those with `gaps` if there may be any. Of a window it is the
-    last row, the one that is scored: windows overlap, and what came before was asked about already."""
-    try:
-        if event.inputs is not None:
-            values = _tensor(event.inputs, channels, gaps)
-        else:
-            given = {} if event.instances is None else {"instances": event.instances}
-            values = protocol.instances(given, channels, gaps)
-    except protocol.InputError as error:
-        said, _, mend = str(error).partition(": send ")
-        field, _, value = said.partition(" is ")
-        raise Reject(Fault(f"data.{field}", value, f"send {mend}")) from None
-    asked = values if values.ndim == 2 else values[:, -1]
-    return np.ascontiguousarray(asked[np.isfinite(asked).all(axis=1)], np.float32)
-
-
-def _tensor(inputs: list[Any], channels: tuple[str, ...], gaps: bool) -> NDArray[np.float64]:
-    if len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise protocol.InputError("inputs", f"{len(inputs)} entries, not one tensor", channels)
-    one = inputs[0]
-    shape, name = one.get("shape"), str(one.get("name", ""))
-    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
-        raise protocol.InputError(f"inputs.{name[:40]}.shape", "no list of whole numbers", channels)
-    return protocol.tensor(name, shape, str(one.get("datatype")), one.get("data"), channels, gaps)
+    return None if document is None else _FACTS.validate_json(document)

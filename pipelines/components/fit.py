@@ -1,4 +1,4 @@
-"""Fit one candidate and write its artifact to its immutable place."""
+"""Fit one candidate, calibrate its drift tests, and write both to their immutable place."""
 
 from kfp import dsl
 
@@ -22,6 +22,7 @@ def fit(
     from pathlib import Path
 
     from homeostat.models import artifact
+    from homeostat.pipelines.calibrating import ship_calibration
     from homeostat.pipelines.steps import fit_training
     from homeostat.pipelines.taught import Training
 
@@ -30,5 +31,6 @@ def fit(
     folder = Path(models_root) / detector / run / algorithm
     origin = {"run": run, "detector": detector, "data": fingerprint, "seed": seed, "until": learn.until}
     artifact.save(fitted, folder, origin)
+    ship_calibration(fitted, learn, json.loads(spec), folder)
     model.metadata.update({"algorithm": algorithm, "folder": str(folder), "parameters": json.dumps(chosen)})
     Path(model.path).write_text(str(folder))

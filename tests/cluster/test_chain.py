@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from homeostat.functions.detect_drift import DriftFacts
+from homeostat.functions.detect_drift import DriftFacts, DriftVerdict
 from tests.cluster.callers import Server
 from tests.cluster.players import artifact, complete, detector, infer, land, started, tick
 from tests.cluster.town import Town, town
@@ -72,7 +72,10 @@ def test_from_data_to_a_model_that_serves_to_drift_and_a_rollback(running: Town)
     running.clock.later(minutes=5)
     land(running, "third.csv", rows=60)
     running.until(lambda: running.status()["new_rows"] == 60)
-    running.eyes[DriftFacts] = DriftFacts("mmd", 0.9, 0.1, 0.001, True, 500, second, ("a",))
+    verdict = DriftVerdict(
+        test="mmd", statistic=0.9, threshold=0.1, p_value=0.001, drifted=True, channels=("a",)
+    )
+    running.eyes[DriftFacts] = DriftFacts(second, 500, (verdict,))
     infer(running)
     third = started(running, second)
     complete(running, third)

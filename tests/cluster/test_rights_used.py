@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from homeostat.functions.alarms import Alarm
-from homeostat.functions.detect_drift import DriftFacts
+from homeostat.functions.detect_drift import DriftFacts, DriftVerdict
 from homeostat.functions.detector import Quality
 from homeostat.functions.score_stream import StreamFacts
 from homeostat.functions.take_label import QualityFacts
@@ -64,7 +64,8 @@ def train_and_serve(found: Town) -> str:
 
 
 def see_drift(found: Town, revision: str) -> None:
-    found.eyes[DriftFacts] = DriftFacts("mmd", 0.1, 0.5, 0.5, False, 500, revision, ())
+    verdict = DriftVerdict(test="mmd", statistic=0.1, threshold=0.5, p_value=0.5, drifted=False)
+    found.eyes[DriftFacts] = DriftFacts(revision, 500, (verdict,))
     infer(found)
     found.until(lambda: found.status()["drift"]["revision"] == revision)
 

@@ -3,6 +3,7 @@ say. `verdicts` judges them."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +13,9 @@ from .detector import RevisionFigures
 
 LATENCY_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Upper bounds in milliseconds. The router counts by them; one more bucket holds everything slower."""
+
+LEAST_MS = 0.5
+"""No request is faster, where a place between nothing and the first bound is looked for."""
 
 SCORE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Upper bounds of score / threshold, by which predictors count rows; one more bucket holds all above."""
@@ -34,7 +38,8 @@ class ShadowFigures:
 @dataclass(frozen=True, slots=True)
 class CanaryFacts:
     """What the host measured: is the canary ready, both revisions' counters (None: not to be had), how often
-    the canary's server ended by itself, and why its artifact was refused, if it was."""
+    the canary's server ended by itself, and why its artifact was refused, if it was. `copies`: whether this
+    home sends a shadow copies of requests."""
 
     ready: bool
     stable: RevisionFigures | None = None
@@ -42,6 +47,7 @@ class CanaryFacts:
     restarts: int = 0
     refused: str = ""
     shadow: ShadowFigures | None = None
+    copies: bool = True
 
 
 def increment(now: RevisionFigures, base: RevisionFigures) -> RevisionFigures:
@@ -98,12 +104,13 @@ def slower(counts: Sequence[int], limit_ms: float) -> float:
     >>> round(slower((0, 0, 0, 90, 10), 10), 2)
     0.1
     """
-    total = sum(counts)
-    bounds = (0.5, *LATENCY_BUCKETS_MS)
-    above = [(total - sum(counts[:place]) + 0.5) / (total + 1) for place in range(len(bounds))]
-    if limit_ms <= bounds[0]:
+    if limit_ms <= LEAST_MS:
         return 1.0
-    for (low, high), (more, less) in zip(pairwise(bounds), pairwise(above), strict=True):
-        if limit_ms <= high:
-            return exp(log(more) + log(less / more) * log(limit_ms / low) / log(high / low))
-    return above[-1]
+    total, place = sum(counts) + 1, bisect_left(LATENCY_BUCKETS_MS, limit_ms)
+    under = sum(counts[:place])
+    more = (total - 0.5 - under) / total
+    if place == len(LATENCY_BUCKETS_MS):
+        return more
+    less = more - sum(counts[place : place + 1]) / total
+    low, high = LATENCY_BUCKETS_MS[place - 1] if place else LEAST_MS, LATENCY_BUCKETS_MS[place]
+    return more * exp(log(less / more) * log(limit_ms / low) / log(high / low))

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, repeat
 from math import sqrt
+from typing import NamedTuple
 
 from homeostat.eventing.messages import Comparison
 
@@ -24,6 +25,8 @@ from .canary import LATENCY_BUCKETS_MS, SCORE_BUCKETS, slower
 from .detector import Quality, RevisionFigures
 from .sequential import Share, difference
 from .spec import CanarySpec
+
+HIGHER = tuple(f"scores above {bound:g} of the threshold" for bound in SCORE_BUCKETS)
 
 TAIL = 0.01
 """The p99 is judged and not what is rarer: so large a share of requests may be slower than anything."""
@@ -55,8 +58,7 @@ class Trial:
         return self.spec.false_rollback_rate / (max(len(self.spec.steps), 1) + (self.spec.shadow > 0))
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """One share on both sides, the increase that is allowed, and a guess of the rate."""
 
     name: str
@@ -142,13 +144,13 @@ def _higher(trial: Trial) -> list[Pair]:
     sides = zip(_above(trial.canary.scores), _above(trial.stable.scores), strict=False)
     return [
         Pair(
-            f"scores above {bound:g} of the threshold",
+            name,
             _of_requests(canary, trial.canary.requests),
             _of_requests(stable, trial.stable.requests),
             trial.spec.max_score_shift,
             around=0.2,
         )
-        for bound, (canary, stable) in zip(SCORE_BUCKETS, sides, strict=False)
+        for name, (canary, stable) in zip(HIGHER, sides, strict=False)
     ]
 
 

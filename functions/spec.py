@@ -188,7 +188,7 @@ class CanarySpec(Frozen):
     steps: Annotated[tuple[int, ...], AfterValidator(_some_step_below_whole)] = (5, 25, 50)
     every: Duration = timedelta(seconds=60)
     min_requests: int = Field(default=200, ge=1)
-    max_error_increase: float = Field(default=0.01, ge=0, le=1)
+    max_error_increase: float = Field(default=0.005, ge=0, le=1)
     max_latency_ratio: float = Field(default=1.5, ge=1)
     max_anomaly_increase: float = Field(default=0.1, ge=0, le=1)
     max_score_shift: float = Field(default=0.5, ge=0, le=1)

@@ -12,7 +12,9 @@ from typing import Any
 
 BENCHES: Mapping[str, str] = {
     "broker": "durable ingest beside bare uvicorn, and delivery to a function in the same process",
+    "canary": "canaries of equal and of worse models, judged by ours, fixed thresholds and Flagger's checks",
     "coldstart": "from a function's process to its first answered event, and its memory",
+    "drift": "false alarms, delay and cost of drift tests, beside plain alibi-detect",
     "quality": "detectors on SKAB by its leaderboard's protocol, and their spread over seeds",
     "recovery": "stale, the loop and retrain-always, replayed over SKAB's days",
     "scoring": "one window and many, beside scikit-learn's forest and eager torch",

@@ -39,7 +39,7 @@ def test_one_request_too_few_holds() -> None:
 
 
 def test_errors_are_surely_more_or_not_sure_yet_or_few_enough() -> None:
-    assert judged(figures(200, errors=1), STABLE).outcome == "advance"
+    assert judged(figures(400, errors=1), STABLE).outcome == "advance"
     unsure = judged(figures(200, errors=3), STABLE)
     assert (unsure.outcome, unsure.reason) == ("hold", "not sure yet: error ratio: 1.5% against 0.0%")
     sure = judged(figures(200, errors=20), STABLE)

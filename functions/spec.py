@@ -110,13 +110,22 @@ class Threshold(Frozen):
 
 
 class GateSpec(Frozen):
-    """What a candidate must measure on held-back rows before it may see traffic."""
+    """What a candidate must measure on held-back rows before it may see traffic. It must `improve` on the
+    champion by so much where rows are new to that one; where they are old to it, it must not have lost more
+    than `max_loss` at the given `confidence` (null: it may forget them). `max_calibration`: by how many times
+    calm rows may exceed the threshold's own false-alarm rate (null: by any). `min_canary_inputs`: the share
+    of inputs made to try it that it must answer soundly."""
 
     metric: Literal["vus_pr", "average_precision", "f1"] = "vus_pr"
     min: float = Field(default=0.4, ge=0, le=1)
     improve: float = 0.0
+    max_loss: float | None = Field(default=0.2, ge=0, le=1)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
     max_false_alarm_rate: float = Field(default=0.1, ge=0, le=1)
+    max_calibration: float | None = Field(default=20.0, gt=0)
     max_latency_ms: float = Field(default=20.0, gt=0)
+    max_size_mb: float = Field(default=200.0, gt=0)
+    min_canary_inputs: float = Field(default=1.0, ge=0, le=1)
 
 
 class Retrain(Frozen):
@@ -147,7 +156,7 @@ class Drift(Frozen):
     consecutive: int = Field(default=3, ge=1)
     season: Season | None = None
     correction: CorrectionKind = "bonferroni"
-    expected_run_time: int = Field(default=50_000, ge=1)
+    expected_run_time: int = Field(default=10_000, ge=1)
 
 
 class TuningSpec(Frozen):

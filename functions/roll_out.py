@@ -101,6 +101,9 @@ def _look(canary: Canary, facts: CanaryFacts | None, detector: Detector) -> Iter
         return roll_back(f"its server ended {facts.restarts} times", canary, detector, {})
     if facts is None or not facts.ready:
         return _wait_until_ready(canary, facts, detector)
+    if canary.shadow and not facts.copies and not canary.paused:
+        verdict = Verdict("advance", "a shadow gets no copies of requests in this home", {})
+        return [*_advance(canary, verdict, detector), _told(verdict, canary)]
     sides = seen(canary, facts)
     if sides and canary.base_canary is None:
         return (_begin_step(canary, detector, base_canary=sides[0], base_stable=sides[1]),)

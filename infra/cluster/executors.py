@@ -28,6 +28,7 @@ from homeostat.functions.spec import Spec
 
 from ..shell import Execute
 from ..trouble import WAITING
+from .aliases import Aliases
 from .client import INFERENCE_SERVICES, Objects
 from .detectors import DetectorObjects
 from .errors import Conflict
@@ -50,13 +51,14 @@ class Runs(Protocol):
 @dataclass(frozen=True)
 class Cluster:
     """What the executors reach: each function's process has what its own commands need. Without
-    `experiments` there is no Katib."""
+    `experiments` there is no Katib, and without `aliases` nobody tells MLflow."""
 
     objects: Objects
     detectors: DetectorObjects
     serving: Options
     runs: Runs | None = None
     experiments: Experiments | None = None
+    aliases: Aliases | None = None
 
 
 async def start_training(command: StartTraining, detector: Detector, cluster: Cluster) -> None:
@@ -96,6 +98,9 @@ def _serve(detector: Detector, cluster: Cluster) -> None:
             continue
         if waits:
             raise Retry(f"{detector.name}: {waits}", after=AGAIN_SECONDS, kind=WAITING)
+        if cluster.aliases:
+            sides = desired.stable, desired.canary
+            cluster.aliases.want(detector.name, *(one.version if one else None for one in sides))
         return
     raise Retry(f"the InferenceService {detector.name} is being changed by many at once", after=1)
 

@@ -3,6 +3,10 @@
 The counters are the predictors' own (`models.predictor_metrics`), summed over all pods of a revision by the
 label `revision`, which each pod knows from its InferenceService. Knative's and the gateways' figures are not
 asked: they change their names with their versions, and a query that returns nothing is no zero.
+
+Nobody copies requests to a shadow here: no router of ours stands before the predictors, KServe has no mirror,
+and its payload log comes late and in no order. A canary that should begin in the shadow begins at its first
+step instead, and its verdict says so.
 """
 
 from __future__ import annotations
@@ -63,6 +67,7 @@ async def canary_facts(
         canary=canary,
         stable=before,
         restarts=again,
+        copies=False,
     )
 
 

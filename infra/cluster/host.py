@@ -32,6 +32,7 @@ from ..served import Served
 from ..shell import Host, finish_all
 from . import kfp_runs
 from .access import from_pod, token_in
+from .aliases import Aliases
 from .client import DETECTORS, Objects
 from .detectors import DetectorObjects
 from .executors import Cluster, bound
@@ -91,7 +92,8 @@ def function_host(
     options = Options(settings.serving_mode, settings.sink, PREDICTOR)
     runs = _runs(settings, objects, detectors)
     experiments = Experiments(objects, detectors.owner) if settings.katib else None
-    cluster = Cluster(objects, detectors, options, runs, experiments)
+    aliases = Aliases(settings.tracking_uri) if function == "roll-out" else None
+    cluster = Cluster(objects, detectors, options, runs, experiments, aliases)
     return Host(
         detectors=detectors,
         emit=poster(settings.sink, settings.token, settings.trust()),

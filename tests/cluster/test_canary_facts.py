@@ -73,11 +73,11 @@ def facts(
 def test_a_canary_is_ready_by_kserve_alone_and_has_no_figures_while_prometheus_is_away(
     server: ApiServer, options: Options
 ) -> None:
-    assert facts(server, options) == CanaryFacts(ready=False)
+    assert facts(server, options) == CanaryFacts(ready=False, copies=False)
     serve(server, options, Controller(lambda uri: uri == OLD.uri))
-    assert facts(server, options) == CanaryFacts(ready=False)
+    assert facts(server, options) == CanaryFacts(ready=False, copies=False)
     serve(server, options, Controller())
-    assert facts(server, options) == CanaryFacts(ready=True)
+    assert facts(server, options) == CanaryFacts(ready=True, copies=False)
     assert facts(server, options, detector=on_trial(None)) is None
 
 
@@ -90,7 +90,7 @@ def test_an_artifact_that_is_refused_is_told_in_kserves_words(server: ApiServer)
     }
     server.put(service)
     found = facts(server, Options("knative"))
-    assert found == CanaryFacts(ready=False, refused="ModelLoadFailed: its digest is another")
+    assert found == CanaryFacts(ready=False, refused="ModelLoadFailed: its digest is another", copies=False)
 
 
 def test_an_api_server_that_is_away_is_asked_again_later(server: ApiServer) -> None:

@@ -195,7 +195,7 @@ def test_nothing_is_reachable_nor_reaches_out_by_default() -> None:
         ("plan-retraining", {"services", "kubernetes", "pipelines"}),
         ("judge-candidate", {"services", "kubernetes"}),
         ("finish-tuning", {"services", "kubernetes"}),
-        ("roll-out", {"services", "kubernetes", "figures"}),
+        ("roll-out", {"services", "kubernetes", "figures", "aliases"}),
         ("score-stream", {"services", "kubernetes", "scores"}),
         ("gateway", {"services", "kubernetes", "objects"}),
         ("mlflow", {"mlflow"}),

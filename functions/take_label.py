@@ -123,14 +123,17 @@ def _bands(detector: Detector, facts: QualityFacts) -> Bands:
 
 def _shifted(detector: Detector, usual: Bands) -> Iterator[Verdict]:
     """A figure whose windows have contradicted what is raised of it for long enough."""
-    standing = {one.alertname for one in detector.status.raised if one.labels["revision"] == usual.revision}
+    serving = detector.status.serving
+    if serving is None:
+        return
+    standing = {one.alertname for one in detector.status.raised if one.labels["revision"] == serving.name}
     for figure, alertname in SHIFTED.items():
         if figure not in usual.limits:  # no band: not watched, or in its warm-up
-            yield Verdict(alertname, usual.revision, figure, fires=False)
+            yield Verdict(alertname, serving.name, figure, fires=False)
         elif usual.turned.get(figure, 0) >= bands.TURNS:
             limit = f"at most {usual.limits[figure]:.3g} is usual"
-            summary = f"{figure} of {usual.revision} lies {_off(figure, usual):.3g} from its warm-up, {limit}"
-            yield Verdict(alertname, usual.revision, figure, alertname not in standing, summary)
+            summary = f"{figure} of {serving.name} lies {_off(figure, usual):.3g} from its warm-up, {limit}"
+            yield Verdict(alertname, serving.name, figure, alertname not in standing, summary)
 
 
 def _off(figure: str, usual: Bands) -> float:

@@ -127,10 +127,11 @@ def _shifted(detector: Detector, usual: Bands) -> Iterator[Verdict]:
     if serving is None:
         return
     standing = {one.alertname for one in detector.status.raised if one.labels["revision"] == serving.name}
+    news = usual != detector.status.bands  # what was said of a window is not said again
     for figure, alertname in SHIFTED.items():
         if figure not in usual.limits:  # no band: not watched, or in its warm-up
             yield Verdict(alertname, serving.name, figure, fires=False)
-        elif usual.turned.get(figure, 0) >= bands.TURNS:
+        elif news and usual.turned.get(figure, 0) >= bands.TURNS:
             limit = f"at most {usual.limits[figure]:.3g} is usual"
             summary = f"{figure} of {serving.name} lies {_off(figure, usual):.3g} from its warm-up, {limit}"
             yield Verdict(alertname, serving.name, figure, alertname not in standing, summary)

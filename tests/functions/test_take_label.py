@@ -203,6 +203,12 @@ def test_an_alarm_rate_out_of_its_band_fires_and_comes_back() -> None:
     assert one.status.raised == ()
 
 
+def test_a_tick_without_new_rows_says_nothing() -> None:
+    one, _ = looks(pump(bands=USUAL), 3 + TURNS, 100)
+    assert len(one.status.raised) == 1
+    assert tick(one, QualityFacts(counters=one.status.bands.base)) == []
+
+
 def test_bands_that_are_switched_off_are_forgotten() -> None:
     one = detector(asked=spec(quality={"bands": False}), serving=revision("r1"), bands=USUAL, raised=raised())
     said = tick(one, QualityFacts())

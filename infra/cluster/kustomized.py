@@ -16,7 +16,7 @@ import yaml
 
 Object = dict[str, Any]
 KINDS = {"Kustomization": "kustomize.config.k8s.io/v1beta1", "Component": "kustomize.config.k8s.io/v1alpha1"}
-FIELDS = {"apiVersion", "kind", "resources", "components", "patches", "images"}
+FIELDS = {"apiVersion", "kind", "resources", "components", "patches", "images", "configMapGenerator"}
 
 
 class Unsupported(ValueError):
@@ -34,6 +34,7 @@ def _build(folder: Path, objects: list[Object]) -> list[Object]:
         raise Unsupported(f"{folder}: {sorted(asked.keys() - FIELDS) or asked['kind']}")
     for name in asked.get("resources", []):
         objects = [*objects, *_resource(folder, name)]
+    objects = [*objects, *(_config_map(folder, one) for one in asked.get("configMapGenerator", []))]
     for name in asked.get("components", []):
         objects = _build((folder / name).resolve(), objects)
     for patch in asked.get("patches", []):
@@ -67,6 +68,23 @@ def _inside(folder: Path, name: str) -> Path:
     if not path.is_relative_to(folder):
         raise Unsupported(f"{path} is not in or below {folder}")
     return path
+
+
+def _config_map(folder: Path, asked: Mapping[str, Any]) -> Object:
+    """Of files, under the name that it is given: kustomize's suffix of a hash would be referred to."""
+    options = asked.get("options", {})
+    strange = {*asked} - {"name", "namespace", "files", "options"}
+    strange |= {*options} - {"disableNameSuffixHash", "labels", "annotations"}
+    if (
+        strange
+        or not options.get("disableNameSuffixHash")
+        or any("=" in one for one in asked.get("files", []))
+    ):
+        raise Unsupported(f"{folder}: a ConfigMap of files, with disableNameSuffixHash; {sorted(strange)}")
+    described = {field: options[field] for field in ("labels", "annotations") if field in options}
+    placed = {field: asked[field] for field in ("name", "namespace") if field in asked}
+    data = {Path(name).name: _inside(folder, name).read_text() for name in asked.get("files", [])}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": placed | described, "data": data}
 
 
 def _key(one: Object) -> tuple[str, str, str, str]:

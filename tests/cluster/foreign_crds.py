@@ -1,6 +1,6 @@
-"""Two kinds that our manifests name and ../shared/crds does not have: their definitions, as far as we use
-them. Fields as in knative-extensions/eventing-kafka-broker (control-plane/config, 100-kafka-sink) and
-external-secrets (apis/externalsecrets/v1)."""
+"""Three kinds that our manifests name and ../shared/crds does not have: their definitions, as far as we use
+them. Fields as in knative-extensions/eventing-kafka-broker (control-plane/config, 100-kafka-sink),
+external-secrets (apis/externalsecrets/v1) and prometheus-operator (pkg/apis/monitoring/v1alpha1)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def definitions() -> list[dict[str, Any]]:
     return [
         _crd("eventing.knative.dev", "v1alpha1", "KafkaSink", _KAFKA_SINK),
         _crd("external-secrets.io", "v1", "ExternalSecret", _EXTERNAL_SECRET),
+        _crd("monitoring.coreos.com", "v1alpha1", "AlertmanagerConfig", _ALERTMANAGER_CONFIG),
     ]
 
 
@@ -45,6 +46,39 @@ _EXTERNAL_SECRET = _object(
     secretStoreRef=_object("name", name=TEXT, kind=_among("SecretStore", "ClusterSecretStore")),
     target=_object("", name=TEXT, creationPolicy=_among("Owner", "Orphan", "Merge", "None")),
     dataFrom=_list(_object("", extract=_object("key", key=TEXT))),
+)
+_LENGTH: dict[str, Any] = {**TEXT, "pattern": "^([0-9]+(ms|s|m|h|d|w|y))+$"}
+_MATCHER = _object("name", name=TEXT, value=TEXT, matchType=_among("!=", "=", "=~", "!~"))
+_SECRET_KEY = _object("key", name=TEXT, key=TEXT, optional={"type": "boolean"})
+_ALERTMANAGER_CONFIG = _object(
+    "",
+    route=_object(
+        "",
+        receiver=TEXT,
+        groupBy=_list(TEXT),
+        groupWait=_LENGTH,
+        groupInterval=_LENGTH,
+        repeatInterval=_LENGTH,
+        matchers=_list(_MATCHER),
+        # The operator sets it, whatever is written.
+        **{"continue": {"type": "boolean"}},
+    ),
+    receivers=_list(
+        _object(
+            "name",
+            name={**TEXT, "minLength": 1},
+            webhookConfigs=_list(
+                _object(
+                    "",
+                    url=TEXT,
+                    urlSecret=_SECRET_KEY,
+                    sendResolved={"type": "boolean"},
+                    maxAlerts={"type": "integer", "minimum": 0},
+                    httpConfig=_object("", authorization=_object("", type=TEXT, credentials=_SECRET_KEY)),
+                )
+            ),
+        )
+    ),
 )
 
 

@@ -22,6 +22,7 @@ BROKER: dict[str, Any] = {
     "spec": {"delivery": {"retry": 1}},
 }
 TARGET = {"kind": "Broker"}
+NAMED = {"disableNameSuffixHash": True}
 
 
 def folder(path: Path, **fields: Any) -> Path:
@@ -52,6 +53,9 @@ def test_it_renders_what_kubectl_renders(name: str) -> None:
         {"namePrefix": "x-"},
         {"kind": "Component"},
         {"configMapGenerator": [{"name": "x"}]},
+        {"configMapGenerator": [{"name": "x", "literals": ["a=b"], "options": NAMED}]},
+        {"configMapGenerator": [{"name": "x", "files": ["a=broker.yaml"], "options": NAMED}]},
+        {"configMapGenerator": [{"name": "x", "files": ["../elsewhere.yaml"], "options": NAMED}]},
         {"images": [{"name": "x", "newTag": "latest"}]},
         {"patches": [{"path": "../elsewhere.yaml", "target": TARGET}]},
         {"patches": [{"patch": "- {op: move, path: /spec, from: /x}", "target": {"labelSelector": "a=b"}}]},
@@ -78,3 +82,11 @@ def test_patches_change_what_they_name(tmp_path: Path) -> None:
     (found,) = build(here)
     assert found["metadata"] == {"name": "default", "labels": {"a/b": "c"}}
     assert found["spec"] == {"delivery": {"timeout": "PT1S"}}
+
+
+def test_files_become_a_config_map_under_the_name_that_is_given(tmp_path: Path) -> None:
+    options = {**NAMED, "labels": {"a": "b"}}
+    asked = {"name": "x", "namespace": "y", "files": ["broker.yaml"], "options": options}
+    *_, found = build(folder(tmp_path, configMapGenerator=[asked]))
+    assert found["metadata"] == {"name": "x", "namespace": "y", "labels": {"a": "b"}}
+    assert found["data"] == {"broker.yaml": (tmp_path / "broker.yaml").read_text()}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from homeostat.functions.detector import Revision
 from homeostat.infra.cluster.inference_service import CONTAINER, Options, predictor
+from homeostat.infra.local.settings import Settings
+from homeostat.infra.monitoring import grafana
+from homeostat.infra.monitoring.machine import Stack, alertmanager
 from tests.cluster.kinds import wrong
 from tests.cluster.rendered import base, of, overlay, services
 
@@ -68,7 +72,40 @@ def test_a_predictors_pod_is_named_the_same_as_canary_and_as_what_it_becomes() -
         assert variable == {"name": "HOMEOSTAT_REVISION", "value": "pump-new"}
 
 
-@pytest.mark.parametrize("kind", ["PodMonitor", "PrometheusRule"])
+@pytest.mark.parametrize("kind", ["PodMonitor", "PrometheusRule", "AlertmanagerConfig"])
 def test_what_the_operator_reads_is_valid(kind: str) -> None:
     for one in of(overlay("production"), kind).values():
         assert wrong(one) == []
+
+
+def test_alertmanager_sends_what_names_a_detector_to_the_gateway_with_a_token_of_its_own() -> None:
+    spec = of(base(), "AlertmanagerConfig")["homeostat"]["spec"]
+    assert spec["route"]["matchers"] == [{"name": "detector", "matchType": "=~", "value": ".+"}]
+    (receiver,) = spec["receivers"]
+    (webhook,) = receiver["webhookConfigs"]
+    assert webhook["url"] == "http://gateway.homeostat.svc.cluster.local/gateway/alertmanager"
+    assert webhook["sendResolved"], "an incident is closed by its end"
+    assert webhook["httpConfig"]["authorization"]["credentials"]["name"] == "homeostat-alertmanager"
+
+
+def test_both_homes_group_alerts_alike(tmp_path: Path) -> None:
+    route = of(base(), "AlertmanagerConfig")["homeostat"]["spec"]["route"]
+    ours = alertmanager(Stack(tmp_path, Settings(state=tmp_path)), None)["route"]
+    waits = ("group_wait", "group_interval", "repeat_interval")
+    assert ours["group_by"] == route["groupBy"]
+    assert [ours[one] for one in waits] == [
+        route[one] for one in ("groupWait", "groupInterval", "repeatInterval")
+    ]
+
+
+def test_every_alert_carries_the_namespace_that_the_operator_matches_by() -> None:
+    rule = of(base(), "PrometheusRule")["homeostat"]
+    for one in (one for group in rule["spec"]["groups"] for one in group["rules"] if "alert" in one):
+        assert one["labels"]["namespace"] == rule["metadata"]["namespace"], one["alert"]
+        assert one["labels"]["severity"] in ("info", "warning", "critical")
+
+
+def test_grafanas_sidecar_finds_the_dashboards() -> None:
+    found = of(base(), "ConfigMap")["homeostat-dashboards"]
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert {name: text.encode() for name, text in found["data"].items()} == grafana.files()

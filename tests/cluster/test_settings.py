@@ -32,7 +32,7 @@ def test_the_config_map_of_every_overlay_is_all_that_a_pod_needs_beside_its_sink
 @pytest.mark.parametrize("name", ["base", *OVERLAYS])
 def test_no_name_of_the_config_map_is_unknown_to_the_pods(name: str) -> None:
     known = {one.alias for one in told.Settings.model_fields.values()}
-    elsewhere = {"HOMEOSTAT_HOME", "HOMEOSTAT_LOG_LEVEL"}
+    elsewhere = {"HOMEOSTAT_HOME", "HOMEOSTAT_LOG_LEVEL", "HOMEOSTAT_LOG_FORMAT"}
     assert of(everything()[name], "ConfigMap")["homeostat"]["data"].keys() <= known | elsewhere
 
 

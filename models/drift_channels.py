@@ -2,7 +2,7 @@
 chi-square, and Fisher's exact test of whether errors became more.
 
 Their statistics become distances that do not grow with the number of rows, so that a threshold on them means
-the same for any window; those of many channels become their mean.
+the same for any window.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .drift_rows import Rows
 MOST_VALUES = 20
 """A channel with more distinct values than that is no category."""
 
-# A mean KS distance ends at 1 and soon saturates: halfway to 1 at most. One channel among many must leave its
-# old range altogether.
+Distances = NDArray[np.float64]
+
 _LEAST = 0.1
 _LEAST_ERRORS = 0.05
 
@@ -74,14 +74,15 @@ def _more_errors(statistics: NDArray[Any], reference: Rows, rows: Rows) -> NDArr
 class Kind:
     make: Callable[[Rows, float], Any]
     distance: Callable[[NDArray[Any], Rows, Rows], NDArray[Any]]
+    margin: float
     least: float
 
 
 KINDS: Mapping[str, Kind] = {
-    "ks": Kind(ks, _as_it_is, _LEAST),
-    "cvm": Kind(cvm, _cvm_distance, _LEAST),
-    "chi2": Kind(chi2, _chi2_distance, _LEAST),
-    "fisher": Kind(fisher, _more_errors, _LEAST_ERRORS),
+    "ks": Kind(ks, _as_it_is, 1.5, _LEAST),
+    "cvm": Kind(cvm, _cvm_distance, 1.5, _LEAST),
+    "chi2": Kind(chi2, _chi2_distance, 1.5, _LEAST),
+    "fisher": Kind(fisher, _more_errors, 1.0, _LEAST_ERRORS),
 }
 NOTHING_IN_COMMON = 0.75  # midway from half of the range to all of it
 
@@ -113,21 +114,22 @@ class ChannelTest:
     def corrected(self) -> str:
         return self.correction if len(self.columns) > 1 else "none"
 
-    def distance(self, reference: Rows, block: Rows) -> float:
+    def distances(self, reference: Rows, block: Rows) -> Distances:
+        """(k,) of the k columns."""
         return self.measure(reference, block)[0]
 
-    def measure(self, reference: Rows, rows: Rows) -> tuple[float, float]:
-        """Distance and corrected p-value."""
+    def measure(self, reference: Rows, rows: Rows) -> tuple[Distances, float]:
+        """(k,) distances and the corrected p-value of all."""
         one, other = reference[:, self.columns], rows[:, self.columns]
         p_values, statistics = self.detector.feature_score(one, other)
-        distance = self.kind.distance(np.asarray(statistics, np.float64), one, other).mean()
-        return float(distance), corrected(np.asarray(p_values, np.float64), self.correction)
+        found = self.kind.distance(np.asarray(statistics, np.float64), one, other)
+        return found, corrected(np.asarray(p_values, np.float64), self.correction)
 
-    def limit(self, own: list[float], trust: float) -> float:
-        """2.5 times the largest distance of the reference's own blocks where a few told it, 1.5 times where
-        many did."""
-        largest = max(own, default=0.0)
-        return max(min((1.5 + 1.0 * (1 - trust)) * largest, (1 + largest) / 2), self.kind.least)
+    def limits(self, own: Distances, trust: float) -> Distances:
+        """(k,) from the (k,) largest distances of the reference's own blocks: what they are multiplied by
+        falls by one where many blocks told them. Halfway to 1 at most, as distances end there."""
+        margin = self.kind.margin + 1.0 * (1 - trust)
+        return np.asarray(np.maximum(np.minimum(margin * own, (1 + own) / 2), self.kind.least))
 
 
 def corrected(p_values: NDArray[np.float64], correction: CorrectionKind) -> float:

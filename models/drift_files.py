@@ -36,7 +36,7 @@ class _PartDocument(BaseModel):
     scaler: ScalerKind
     season: FiniteFloat = Field(ge=0)
     why: str
-    threshold: FiniteFloat
+    limits: tuple[FiniteFloat, ...] = Field(min_length=1)
 
 
 class _Document(BaseModel):
@@ -113,7 +113,7 @@ def _packed(calibration: Calibration) -> tuple[bytes, bytes]:
                 "scaler": part.scale.kind,
                 "season": part.season,
                 "why": part.why,
-                "threshold": part.threshold,
+                "limits": part.limits.tolist(),
             }
             for on, part in calibration.parts.items()
         },
@@ -141,4 +141,4 @@ def _part(on: str, stated: _PartDocument, arrays: Mapping[str, NDArray[Any]], ch
     if scale.center.shape != (width,):
         raise ValueError(f"the array {on}.center has shape {scale.center.shape}: it must be ({width},)")
     settled = {key.removeprefix(_SETTLED): one for key, one in own.items() if key.startswith(_SETTLED)}
-    return Part(stated.test, scale, rows, times, stated.season, stated.why, stated.threshold, settled)
+    return Part(stated.test, scale, rows, times, stated.season, stated.why, np.array(stated.limits), settled)

@@ -39,8 +39,9 @@ def kernel_of(width: float) -> Any:
     return GaussianRBF(torch.tensor([width]))
 
 
-def root(squared: float) -> float:
-    return float(np.sqrt(max(squared, 0.0)))  # an unbiased estimate of a squared distance may fall below 0
+def rooted(squared: NDArray[np.float64]) -> NDArray[np.float64]:
+    """An unbiased estimate of a squared distance may fall below 0."""
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
 
 def margin(trust: float) -> float:
@@ -69,18 +70,18 @@ class Mmd:
         width = bandwidth(with_spread(known))
         return cls(width, p_value, kernel_of(width))
 
-    def distance(self, reference: Rows, block: Rows) -> float:
-        similar, members = self._laid_beside(reference, block)
-        return root(float(_squared(similar, members)[0]))
+    def distances(self, reference: Rows, block: Rows) -> NDArray[np.float64]:
+        """(1,): of all channels together."""
+        return rooted(_squared(*self._laid_beside(reference, block)))
 
-    def measure(self, reference: Rows, rows: Rows) -> tuple[float, float]:
-        """Distance and p-value."""
+    def measure(self, reference: Rows, rows: Rows) -> tuple[NDArray[np.float64], float]:
+        """(1,) distance and its p-value."""
         import torch
 
         similar, members = self._laid_beside(reference, rows)
         orders = torch.rand(len(similar), permutations(self.p_value)).argsort(dim=0).numpy()
         squared = _squared(similar, np.hstack([members, members[:, 0][orders]]))
-        return root(float(squared[0])), float((squared[1:] >= squared[0]).mean())
+        return rooted(squared[:1]), float((squared[1:] >= squared[0]).mean())
 
     def _laid_beside(self, reference: Rows, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The (n + m, n + m) kernel matrix, 0 on its diagonal, and a column that is 1 for the m rows."""
@@ -92,9 +93,8 @@ class Mmd:
         np.fill_diagonal(similar, 0.0)
         return similar, np.repeat([[0.0], [1.0]], [len(reference), len(rows)], axis=0)
 
-    def limit(self, own: list[float], trust: float) -> float:
-        least = LEAST_MOVE / self.width
-        return min(max(margin(trust) * max(own, default=0.0), least), self.nothing_in_common)
+    def limits(self, own: NDArray[np.float64], trust: float) -> NDArray[np.float64]:
+        return np.clip(margin(trust) * own, LEAST_MOVE / self.width, self.nothing_in_common)
 
 
 def _squared(similar: NDArray[np.float64], members: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .drift_kernels import LEAST_MOVE, bandwidth, kernel_of, margin, permutations, root, with_spread
+from .drift_kernels import LEAST_MOVE, bandwidth, kernel_of, margin, permutations, rooted, with_spread
 from .drift_rows import Rows
 
 _CENTRES = 50
@@ -53,7 +54,7 @@ class Lsdd:
                 kernel_of(np.sqrt(2.0) * width)(centres, centres),
             )
             mean = near.mean(0)
-            apart = root(float(mean @ inverse @ mean))  # of rows that are near no centre
+            apart = float(np.sqrt(max(float(mean @ inverse @ mean), 0.0)))  # of rows that are near no centre
         whole = cls(p_value, kernel, centres, inverse, _MOST * apart, 0.0)
         moved = [known + LEAST_MOVE * unit for unit in np.eye(known.shape[1], dtype=np.float32)]
         return cls(
@@ -62,17 +63,18 @@ class Lsdd:
             centres,
             inverse,
             _MOST * apart,
-            float(np.median([whole.distance(known, one) for one in moved])),
+            float(np.median([whole.distances(known, one)[0] for one in moved])),
         )
 
-    def distance(self, reference: Rows, block: Rows) -> float:
+    def distances(self, reference: Rows, block: Rows) -> NDArray[np.float64]:
+        """(1,): of all channels together."""
         return self._measured(reference, block, 1)[0]
 
-    def measure(self, reference: Rows, rows: Rows) -> tuple[float, float]:
-        """Distance and p-value."""
+    def measure(self, reference: Rows, rows: Rows) -> tuple[NDArray[np.float64], float]:
+        """(1,) distance and its p-value."""
         return self._measured(reference, rows, permutations(self.p_value))
 
-    def _measured(self, reference: Rows, rows: Rows, count: int) -> tuple[float, float]:
+    def _measured(self, reference: Rows, rows: Rows, count: int) -> tuple[NDArray[np.float64], float]:
         import torch
         from alibi_detect.utils.pytorch.distance import permed_lsdds
 
@@ -88,7 +90,7 @@ class Lsdd:
                 H_lam_inv=self.inverse,
                 return_unpermed=True,
             )
-        return root(float(apart)), float((permuted >= apart).float().mean())
+        return rooted(np.array([float(apart)])), float((permuted >= apart).float().mean())
 
-    def limit(self, own: list[float], trust: float) -> float:
-        return min(max(margin(trust) * max(own, default=0.0), self.least), self.nothing_in_common)
+    def limits(self, own: NDArray[np.float64], trust: float) -> NDArray[np.float64]:
+        return np.clip(margin(trust) * own, self.least, self.nothing_in_common)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .drift_kernels import LEAST_MOVE, bandwidth, margin, root, with_spread
+from .drift_kernels import LEAST_MOVE, bandwidth, margin, rooted, with_spread
 from .drift_randomness import lent
 from .drift_rows import Rows, evenly
 
@@ -27,6 +27,7 @@ _BOOTSTRAPS = 2_000  # a dozen seconds
 _TOLD_BY = 2  # bootstraps that a quantile needs beyond it
 _FAR = 100.0  # units of scale: nothing in common
 _MOST = 0.7  # of the distance between two that have nothing in common
+_LEAST_CVM = 0.1
 _MOST_REHEARSED = 2_000  # points
 
 
@@ -46,19 +47,21 @@ class OnlineTest:
     count: int = 0
     points: list[Rows] = field(default_factory=list)
 
-    def push(self, point: Rows) -> tuple[float, bool]:
-        """A (c,) row. The distance from the reference, and whether it is beyond the expected run time's
-        threshold. NaN and False until there are `POINTS` points."""
+    def push(self, point: Rows) -> tuple[NDArray[np.float64], bool]:
+        """A (c,) row. The (k,) distances from the reference, and whether one is beyond the expected run
+        time's threshold. 0 and False until there are `POINTS` points."""
         self.count += 1
         self.points = [*self.points, point][-POINTS:]
         statistic = self.detector.score(_shown(self.name, point))
         limit = self.detector.get_threshold(self.detector.t)
         if self.name == "cvm-online":
             self.detector.xs = self.detector.xs[-POINTS:]  # alibi-detect would keep every row
-            if self.count < POINTS:
-                return np.nan, False
-            return _cvm_distance(statistic, self.detector.n), bool((statistic > limit).any())
-        return (root(statistic) if self.count >= POINTS else np.nan), bool(statistic > limit)
+            distances = _cvm_distances(np.asarray(statistic[0], np.float64), self.detector.n)
+        else:
+            distances = rooted(np.array([statistic]))
+        if self.count < POINTS:
+            return np.zeros_like(distances), False
+        return distances, bool(np.any(statistic > limit))
 
     def resume(self, count: int, points: NDArray[Any]) -> None:
         """Goes on after `count` points, of which these (k, c) were the latest."""
@@ -79,13 +82,17 @@ def settled(name: str, known: Rows, seed: int, arrays: Mapping[str, NDArray[Any]
     return _built(name, known, 0.0, seed, arrays)
 
 
-def rehearsed(test: OnlineTest, known: Rows, stretches: list[Rows], trust: float) -> tuple[float, float]:
-    """The threshold on the distance after a run over stretches of points, and 0.7 times the distance of what
-    has nothing in common with the reference."""
-    own = 0.0
+def rehearsed(
+    test: OnlineTest, known: Rows, stretches: list[Rows], trust: float
+) -> tuple[NDArray[np.float64], float]:
+    """(k,) limits of the distances after a run over stretches of points; and for all of them together 0.7
+    times the distance of what has nothing in common with the reference."""
+    own = np.zeros(1)
     left = _MOST_REHEARSED
-    for one in stretches:
-        own = max(own, _highest(test, one[:left]))
+    for one in (some for some in stretches if len(some)):
+        if not left:
+            break
+        own = np.maximum(own, _highest(test, one[:left]))
         left -= len(one[:left])
     sample = evenly(known, POINTS)
     moved = [
@@ -93,12 +100,16 @@ def rehearsed(test: OnlineTest, known: Rows, stretches: list[Rows], trust: float
     ]
     most = _MOST * _highest(test, sample + np.float32(_FAR))
     test.resume(0, known[:0])
-    return min(max(margin(trust) * own, float(np.median(moved))), most), most
+    if test.name == "cvm-online":  # its distances end at 1
+        tight = np.minimum((1.5 + 1.0 * (1 - trust)) * own, (1 + own) / 2)
+        return np.maximum(tight, _LEAST_CVM), float(most.mean())
+    return np.clip(margin(trust) * own, np.median(moved, axis=0), most), float(most[0])
 
 
-def _highest(test: OnlineTest, points: Rows) -> float:
+def _highest(test: OnlineTest, points: Rows) -> NDArray[np.float64]:
+    """Where there are any points."""
     test.resume(0, points[:0])
-    return float(np.nanmax([0.0, *(test.push(one)[0] for one in points)]))
+    return np.asarray(np.max([test.push(one)[0] for one in points], axis=0))
 
 
 def _shown(name: str, rows: Rows) -> Rows:
@@ -108,14 +119,14 @@ def _shown(name: str, rows: Rows) -> Rows:
     return with_spread(rows[None])[0] if rows.ndim == 1 else with_spread(rows)
 
 
-def _cvm_distance(statistic: NDArray[Any], n: int) -> float:
-    """From alibi-detect's standardised statistic (Anderson, 1962, equations 3 and 14), as of batches."""
+def _cvm_distances(statistic: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """From alibi-detect's standardised statistics (Anderson, 1962, equations 3 and 14), as of batches."""
     m = POINTS
     mean = 1 / 6 + 1 / (6 * (n + m))
     top = (n + m + 1) * (4 * n * m * (n + m) - 3 * (n * n + m * m) - 2 * n * m)
     deviation = np.sqrt(top / (45 * (n + m) * (n + m) * 4 * n * m))
-    raw = np.nanmax(statistic, axis=0) * deviation + mean
-    return float(np.sqrt(np.clip(3 * (raw - 1 / 6) * (n + m) / (n * m), 0, 1)).mean())
+    raw = statistic * deviation + mean
+    return np.asarray(np.sqrt(np.clip(3 * (raw - 1 / 6) * (n + m) / (n * m), 0, 1)))
 
 
 def _built(
@@ -162,6 +173,9 @@ class _Settling:
             def _configure_thresholds(self) -> None:
                 if arrays is None:
                     super()._configure_thresholds()
+                    inverse = getattr(self, "H_lam_inv", None)
+                    if inverse is not None:  # laid out as it will be read, so that products are the same bits
+                        self.H_lam_inv = inverse.contiguous()
                 else:
                     self.thresholds = arrays["thresholds"]
                     if "inverse" in arrays:

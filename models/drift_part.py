@@ -15,7 +15,7 @@ from .drift_channels import ChannelTest
 from .drift_kernels import Mmd
 from .drift_lsdd import Lsdd
 from .drift_randomness import lent
-from .drift_rows import REFERENCE_ROWS, WINDOW_ROWS, Rows, blocks, evenly, scaler, spread
+from .drift_rows import REFERENCE_ROWS, WINDOW_ROWS, Rows, blocks, evenly, scaler, spread, within
 from .drift_season import Times
 from .drift_words import Settings
 from .features import Scaler, runs
@@ -25,6 +25,9 @@ _FEW_BLOCKS = 4.0  # that lie apart: their largest distance says little of the l
 _SIMPLY_ALL = "all: "
 
 
+Distances = NDArray[np.float64]
+
+
 class BatchTest(Protocol):
     """Distances and p-values between scaled rows."""
 
@@ -32,16 +35,16 @@ class BatchTest(Protocol):
     def nothing_in_common(self) -> float: ...
     @property
     def corrected(self) -> str: ...
-    def distance(self, reference: Rows, block: Rows) -> float: ...
-    def measure(self, reference: Rows, rows: Rows) -> tuple[float, float]: ...
-    def limit(self, own: list[float], trust: float) -> float: ...
+    def distances(self, reference: Rows, block: Rows) -> Distances: ...
+    def measure(self, reference: Rows, rows: Rows) -> tuple[Distances, float]: ...
+    def limits(self, own: Distances, trust: float) -> Distances: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
     """`rows` are (k, c) scaled reference rows in order of time, `times` theirs (k,) in seconds. A `season` of
     0 means that all of them serve for any window; `why` says why there is none though one was asked for.
-    `arrays` are what an online test settled."""
+    `limits` are of each distance that a test has, or one for all; `arrays` what an online test settled."""
 
     test: str
     scale: Scaler
@@ -49,8 +52,20 @@ class Part:
     times: Times | None
     season: float
     why: str
-    threshold: float
+    limits: Distances
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def threshold(self) -> float:
+        return float(np.median(self.limits))
+
+    def statistic(self, distances: Distances) -> float:
+        """Above `threshold` where a third of the (k,) distances are above their own limits; where one limit
+        is for all of them, where their mean is."""
+        if len(self.limits) == 1:
+            return float(distances.mean())
+        rank = max(1, round(len(distances) / 3))
+        return float(np.sort(distances / self.limits)[-rank]) * self.threshold
 
     @property
     def sample(self) -> Rows:
@@ -87,12 +102,16 @@ def fit(
 ) -> Part:
     """Learns what (n, c) rows are like, how far their blocks lie from the rest, and their season."""
     scale = _unscaled(raw) if name == "fisher" else scaler(raw)
-    rows = scale.transform(raw)
-    season, why = _season(rows, segments, times, settings)
+    season, why = _season(scale.transform(raw), segments, times, settings)
     if name in online.NAMES and season:
         season, why = 0.0, f"{_SIMPLY_ALL}online tests know no season"
+    if season and times is not None:
+        scale = within(raw, times % season / season)
+    rows = scale.transform(raw)
     kept = spread(len(rows), _KEPT_OF_SEASON if season else REFERENCE_ROWS)
-    base = Part(name, scale, rows[kept], None if times is None else times[kept], season, why, np.inf)
+    base = Part(
+        name, scale, rows[kept], None if times is None else times[kept], season, why, np.array([np.inf])
+    )
     cut = blocks(len(rows), segments, settings.window)
     length = cut[0].stop - cut[0].start if cut else len(rows)
     trust = max(0.0, 1.0 - _FEW_BLOCKS * length / len(rows))
@@ -101,9 +120,9 @@ def fit(
     with lent(settings.seed):
         test = batch_test(name, base.sample, settings)
         if settings.follows:
-            return replace(base, threshold=test.nothing_in_common)
-        own = [test.distance(*_beside(rows, times, season, one)) for one in cut]
-        return replace(base, threshold=test.limit(own, trust))
+            return replace(base, limits=np.array([test.nothing_in_common]))
+        own = np.max([test.distances(*_beside(rows, times, season, one)) for one in cut], axis=0)
+        return replace(base, limits=test.limits(own, trust))
 
 
 def _beside(rows: Rows, times: Times | None, season: float, block: slice) -> tuple[Rows, Rows]:
@@ -142,7 +161,7 @@ def _with_online(
     test = online.settle(base.test, base.sample, settings.expected_run_time / step, settings.seed)
     stretches = [rows[one][::step] for one in runs(len(rows), segments)]
     calm, most = online.rehearsed(test, base.sample, stretches, trust)
-    return replace(base, threshold=most if settings.follows else calm, arrays=test.arrays)
+    return replace(base, limits=np.array([most]) if settings.follows else calm, arrays=test.arrays)
 
 
 def _unscaled(raw: NDArray[np.float64]) -> Scaler:

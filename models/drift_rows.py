@@ -18,6 +18,7 @@ LEAST_ROWS = 10
 _MOST_BLOCKS = 60  # a second of MMD
 _LEAST_SCALE = 0.01  # of a channel's level: what is less than a sensor's own accuracy is no drift
 _NAMED_CHANNELS = 3
+_PARTS = 48  # of a cycle
 
 
 def checked(rows: NDArray[Any], channels: tuple[str, ...], what: str, least: int) -> NDArray[np.float64]:
@@ -40,6 +41,17 @@ def checked(rows: NDArray[Any], channels: tuple[str, ...], what: str, least: int
 def scaler(raw: NDArray[Any]) -> Scaler:
     robust = Scaler.fit(raw, "robust")
     return Scaler("robust", robust.center, np.maximum(robust.scale, _LEAST_SCALE * np.abs(robust.center)))
+
+
+def within(raw: NDArray[Any], phases: NDArray[np.float64]) -> Scaler:
+    """By the spread that is left within a part of the cycle; `phases` are (n,) from 0 to 1. By the spread of
+    the whole season, what is odd at night would be small."""
+    whole, part = scaler(raw), np.minimum((phases * _PARTS).astype(np.int64), _PARTS - 1)
+    left = np.array(raw, np.float64)
+    for one in np.unique(part):
+        left[part == one] -= np.median(left[part == one], axis=0)
+    scale = np.maximum(Scaler.fit(left).scale, _LEAST_SCALE * np.abs(whole.center))
+    return Scaler("robust", whole.center, np.minimum(scale, whole.scale))
 
 
 def evenly(rows: Rows, most: int) -> Rows:

@@ -58,7 +58,8 @@ class Watch:
             if self._batch is None:
                 self._batch = batch_test(part.test, part.sample, self._settings)
         with lent(self._settings.seed):
-            statistic, p_value = self._batch.measure(reference, evenly(self._rows, WINDOW_ROWS))
+            distances, p_value = self._batch.measure(reference, evenly(self._rows, WINDOW_ROWS))
+        statistic = part.statistic(distances)
         return Verdict(
             on=self._on,
             test=part.test,
@@ -77,10 +78,10 @@ class Watch:
         step = online.stride(self._settings.window)
         test = self._test()
         for point in rows[-self._seen % step :: step]:
-            distance, beyond = test.push(point)
-            if distance > self._highest:
-                self._highest = distance
-            self._beyond |= beyond and distance > self._part.threshold
+            distances, beyond = test.push(point)
+            statistic = self._part.statistic(distances)
+            self._highest = max(self._highest, statistic)
+            self._beyond |= beyond and statistic > self._part.threshold
         self._count = test.count
         self._points = np.array(test.points, np.float32).reshape(-1, rows.shape[1])
 

@@ -23,7 +23,7 @@ class Settings:
     every: int = 100
     on: tuple[DriftStream, ...] = ("features",)
     correction: CorrectionKind = "bonferroni"
-    expected_run_time: int = 50_000
+    expected_run_time: int = 10_000
     season: float | Literal["auto"] | None = None
     follows: bool = False
     seed: int = 0

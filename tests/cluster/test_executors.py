@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from homeostat.eventing.errors import Reject, Retry
 from homeostat.eventing.messages import COMMANDS, Promote, RollBack, ShiftTraffic, StartCanary
 from homeostat.functions.detector import Canary, Cause, Revision, Status
+from homeostat.infra.cluster.aliases import Aliases
 from homeostat.infra.cluster.detectors import DetectorObjects
 from homeostat.infra.cluster.executors import EXECUTORS, Cluster, bound
 from homeostat.infra.cluster.inference_service import Desired, Options, merged, whole
@@ -31,11 +32,23 @@ SINK = "http://broker-ingress.knative-eventing.svc.cluster.local/homeostat/defau
 MODES = ("knative", "standard")
 
 
-def model(name: str) -> Revision:
-    return Revision(name=f"pump-{name}", uri=f"s3://models/{name}", algorithm="forest", version="1")
+def model(name: str, version: str = "1") -> Revision:
+    return Revision(name=f"pump-{name}", uri=f"s3://models/{name}", algorithm="forest", version=version)
 
 
-OLD, NEW, NEXT = model("old"), model("new"), model("next")
+OLD, NEW, NEXT = model("old"), model("new", "2"), model("next", "3")
+
+
+class Told(Aliases):
+    """Keeps what MLflow would be told: versions of the champion and the challenger."""
+
+    def __init__(self, url: str, told: list[tuple[str | None, str | None]]) -> None:
+        super().__init__(url)
+        self._told = told
+
+    def want(self, detector: str, champion: str | None, challenger: str | None) -> bool:
+        self._told.append((champion, challenger))
+        return False
 
 
 class Home:
@@ -46,7 +59,9 @@ class Home:
         api = objects(server, "roll-out")
         self.detectors = DetectorObjects(api, "roll-out")
         options = Options(mode, SINK)  # type: ignore[arg-type]
-        self.execute = bound(Cluster(api, self.detectors, options))
+        self.told: list[tuple[str | None, str | None]] = []
+        cluster = Cluster(api, self.detectors, options, aliases=Told("http://nowhere", self.told))
+        self.execute = bound(cluster)
         self.seen: list[dict[str, int]] = []
 
     def status(self, stable: Revision | None, canary: Revision | None = None, percent: int = 0) -> None:
@@ -118,6 +133,20 @@ def home(cluster: Server, request: pytest.FixtureRequest) -> Home:
 
 def test_every_command_has_an_executor_and_nothing_else_has() -> None:
     assert set(EXECUTORS) == set(COMMANDS)
+
+
+def test_mlflow_is_told_what_serves_and_what_challenges_once_it_does(home: Home) -> None:
+    home.serve(OLD)
+    home.told.clear()
+    home.status(OLD, NEW, 20)
+    home.until_done(canary(NEW, 20))
+    home.status(NEW)
+    home.until_done(promote(NEW))
+    home.status(NEW, NEXT, 20)
+    home.until_done(canary(NEXT, 20))
+    home.status(NEW)
+    home.until_done(back(NEXT, NEW))
+    assert home.told == [("1", "2"), ("2", None), ("2", "3"), ("2", None)]
 
 
 # --- the story -------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from homeostat.eventing.wire import WireEvent
 from homeostat.functions.canary import ShadowFigures
 from homeostat.infra.local import shadow
 from homeostat.infra.local.exchange import Ask, Reply
 from homeostat.infra.local.figures import canary_facts
+from homeostat.infra.local.payload_log import PayloadLog
 from homeostat.infra.local.serving import Desired
 from homeostat.infra.local.shadow_words import compared, reset
 from homeostat.infra.local.sides import Route
@@ -111,6 +113,25 @@ def test_a_shadow_that_is_slow_or_fails_costs_a_client_nothing() -> None:
             await until(lambda: told(here) == {"requests_error": 1})
 
     asyncio.run(story())
+
+
+def test_what_a_shadow_answers_is_not_logged() -> None:
+    events: list[WireEvent] = []
+
+    async def emit(batch: Sequence[WireEvent]) -> None:
+        events.extend(batch)
+
+    async def story() -> None:
+        payloads = PayloadLog(emit)
+        async with shadowed(answering(200), answering(200), payloads=payloads) as here:
+            await payloads.start()
+            for _ in range(3):
+                await here.post()
+            await until(lambda: told(here).get("requests_ok") == 3)
+            await payloads.stop()
+
+    asyncio.run(story())
+    assert [event.attributes["endpoint"] for event in events] == ["default"] * 6
 
 
 def test_without_stable_a_shadow_answers_nobody() -> None:

@@ -138,8 +138,8 @@ class DriftObserver:
             due.append(Piece(none, np.zeros(0), errors=errors[-turn.most :]))
             now = replace(now, told=told)
         for one in due:
-            if size := len(one):
-                now = replace(now, upto=now.upto + size)
+            if one.size:
+                now = replace(now, upto=now.upto + one.size)
                 memory.add(name, one, now.upto)
         verdicts, now = self._tested(turn, made, now)
         facts = DriftFacts(revision, turn.wanted.window, tuple(map(_verdict, verdicts)))

@@ -30,7 +30,8 @@ class Piece:
     scores: Numbers | None = None
     errors: Numbers | None = None
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
         return sum(len(one) for one in (self.rows, self.errors) if one is not None)
 
     def usable(self, most: int) -> Piece:

@@ -38,7 +38,8 @@ STRETCH = 10
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What is judged: the step's increments of both revisions, and how it was arranged. `stages` share the
-    rate of false rollbacks; a shadow is judged on copies, which nobody waits for."""
+    rate of false rollbacks; a shadow is judged on copies, which nobody waits for. `alike`: both revisions are
+    of one algorithm. Of two, scores are on one scale only from the threshold on."""
 
     spec: CanarySpec
     max_latency_ms: float
@@ -46,6 +47,7 @@ class Trial:
     stable: RevisionFigures
     percent: int
     shadow: bool = False
+    alike: bool = True
 
     @property
     def balance(self) -> float:
@@ -150,7 +152,8 @@ def _higher(trial: Trial) -> list[Pair]:
             trial.spec.max_score_shift,
             around=0.2,
         )
-        for name, (canary, stable) in zip(HIGHER, sides, strict=False)
+        for bound, name, (canary, stable) in zip(SCORE_BUCKETS, HIGHER, sides, strict=False)
+        if trial.alike or bound >= 1
     ]
 
 

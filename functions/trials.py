@@ -38,16 +38,16 @@ def step_verdict(canary: Canary, sides: Sides | None, detector: Detector) -> Ver
     spec, limit = detector.spec.canary, detector.spec.gate.max_latency_ms
     gained = increment(sides[0], canary.base_canary)
     beside = increment(sides[1], canary.base_stable) if sides[1] and canary.base_stable else None
-    verdict = judge(spec, limit, gained, beside, percent=canary.percent, shadow=canary.shadow)
+    serving = detector.status.serving
+    alike = serving is not None and serving.algorithm == canary.revision.algorithm
+    verdict = judge(spec, limit, gained, beside, percent=canary.percent, shadow=canary.shadow, alike=alike)
     if canary.shadow:
         return _long_enough(verdict, spec.shadow)
-    if spec.judge_by == "traffic" or beside is None or detector.status.serving is None:
+    if spec.judge_by == "traffic" or beside is None or serving is None:
         return verdict
     quality = detector.status.quality
-    labels = quality.get(canary.revision.name), quality.get(detector.status.serving.name)
-    return judge_by_labels(
-        Trial(spec, limit, gained, beside, canary.percent, canary.shadow), verdict, *labels
-    )
+    labels = quality.get(canary.revision.name), quality.get(serving.name)
+    return judge_by_labels(Trial(spec, limit, gained, beside, canary.percent), verdict, *labels)
 
 
 def at_deadline(verdict: Verdict, canary: Canary, detector: Detector) -> Verdict:

@@ -53,13 +53,14 @@ def judge(
     *,
     percent: int = 50,
     shadow: bool = False,
+    alike: bool = True,
 ) -> Verdict:
     """Judge one step on the increments of both revisions' counters since it began. `stable` is None where the
-    canary takes all traffic and has nothing beside it."""
+    canary takes all traffic and has nothing beside it; for the rest see `Trial`."""
     figures = _figures(canary, stable)
     if stable is None:
         return _alone(spec, canary, figures)
-    trial = Trial(spec, max_latency_ms, canary, stable, percent, shadow)
+    trial = Trial(spec, max_latency_ms, canary, stable, percent, shadow, alike)
     verdict = _decided(of_traffic(trial), spec, canary.requests, figures)
     if verdict.outcome == "hold" and not stable.requests and _broken(spec, canary):
         return Verdict("rollback", _errors(figures), figures, verdict.comparisons, canary.requests)

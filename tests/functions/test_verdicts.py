@@ -108,6 +108,14 @@ def test_scores_that_rose_as_a_whole_roll_back_without_one_more_alarm() -> None:
     assert judged(canary, figures(5000), CanarySpec(max_score_shift=1)).outcome == "advance"
 
 
+def test_scores_of_another_algorithm_are_compared_from_the_threshold_on() -> None:
+    """Below it each algorithm has a scale of its own; what is above it is an alarm in every one."""
+    lower = figures(300).model_copy(update={"scores": (*[0] * 9, 300)})
+    assert judged(lower, figures(5000), alike=False).outcome == "advance"
+    far_above = figures(300).model_copy(update={"scores": (*[0] * 13, 300)})
+    assert judged(far_above, figures(5000), alike=False).outcome == "rollback"
+
+
 def test_many_rows_in_few_requests_are_little_evidence() -> None:
     rows = {"rows": 40_000, "anomalies": 16_000, "scores": (40_000,)}
     few = figures(20).model_copy(update=rows)

@@ -107,7 +107,10 @@ def tail(lines: Sequence[tuple[Line, Flags]], nominal: float) -> str:
         for line, rows in lines:
             values = np.sort(line.relative[rows])
             if len(values):
-                share = 1 - np.arange(len(values)) / len(values)
+                values, share = (
+                    np.append(0.0, values),
+                    np.append(1.0, 1 - np.arange(len(values)) / len(values)),
+                )
                 picks = np.unique(np.linspace(0, len(values) - 1, _MOST_POINTS // 2).astype(int))
                 panel.step(
                     values[picks], share[picks], where="pre", color=line.colour, lw=1.3, label=line.name

@@ -28,6 +28,6 @@ def compare(
 
     every, asked, held = [unpack(one) for one in evaluations], json.loads(spec), Held.load(held_back.path)
     judged, seen = found(every, asked, champion, held)
-    text = render(f"{detector}: {run}", asked, judged, seen, held)
+    text = render(f"{detector}, run {run}", asked, judged, seen, held)
     Path(page.path).write_text(text)
     return json.dumps(judged | {"report": keep(text, judged["chosen"]["uri"])})

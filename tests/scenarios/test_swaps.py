@@ -89,7 +89,7 @@ async def load(here: Home) -> AsyncIterator[Answers]:
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
                 number += 1
-                due = max(due + 1 / PER_SECOND, time.monotonic() - 0.05)
+                due = max(due + 1 / PER_SECOND, time.monotonic() - 1)
             await asyncio.gather(*tasks)
 
     pacing = asyncio.create_task(pace())

@@ -60,12 +60,9 @@ class Part:
         return float(np.median(self.limits))
 
     def statistic(self, distances: Distances) -> float:
-        """Above `threshold` where a third of the (k,) distances are above their own limits; where one limit
-        is for all of them, where their mean is."""
-        if len(self.limits) == 1:
-            return float(distances.mean())
-        rank = max(1, round(len(distances) / 3))
-        return float(np.sort(distances / self.limits)[-rank]) * self.threshold
+        """The mean of the (k,) distances, each as many times the threshold as it is its own limit: one
+        channel must be far beyond its own, or several a little. One limit may be for all of them."""
+        return float((distances / self.limits).mean()) * self.threshold
 
     @property
     def sample(self) -> Rows:

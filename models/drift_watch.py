@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from . import drift_online as online
 from .choices import DriftStream
-from .drift_part import BatchTest, Part, batch_test
-from .drift_randomness import lent
-from .drift_rows import REFERENCE_ROWS, WINDOW_ROWS, evenly, moved_most
-from .drift_season import known, rfc3339
-from .drift_words import Settings, Stretch, Verdict
+from .drift_part import Part
+from .drift_rows import moved_most
+from .drift_window import WindowTest, of_reference, stretch
+from .drift_words import Settings, Verdict
 
 
 class Watch:
@@ -29,7 +28,7 @@ class Watch:
         self._highest, self._beyond = -1.0, False
         self._online = part.test in online.NAMES
         self._points, self._count = part.rows[:0], 0
-        self._batch: BatchTest | None = None
+        self._batch = WindowTest(on, channels, part, settings)
         self._row_by_row: online.OnlineTest | None = None
 
     def take(self, raw: NDArray[np.float64], times: NDArray[np.float64]) -> Verdict | None:
@@ -48,31 +47,7 @@ class Watch:
         if self._online and self._count < online.POINTS:
             return None
         self._tested = self._seen
-        return self._of_points(begun) if self._online else self._of_window(begun)
-
-    def _of_window(self, begun: float) -> Verdict:
-        part, moments = self._part, known(self._times, len(self._rows))
-        chosen, phase = part.of_phase(moments)
-        reference = evenly(part.rows[chosen], REFERENCE_ROWS)
-        with lent(self._settings.seed):
-            if self._batch is None:
-                self._batch = batch_test(part.test, part.sample, self._settings)
-        with lent(self._settings.seed):
-            distances, p_value = self._batch.measure(reference, evenly(self._rows, WINDOW_ROWS))
-        statistic = part.statistic(distances)
-        return Verdict(
-            on=self._on,
-            test=part.test,
-            statistic=statistic,
-            threshold=part.threshold,
-            p_value=p_value,
-            drifted=bool(p_value < self._settings.p_value and statistic > part.threshold),
-            channels=moved_most(reference, self._rows, self._channels),
-            correction=self._batch.corrected,
-            reference=self._reference(chosen, phase),
-            tested=_stretch(len(self._rows), self._times, phase if part.season else ""),
-            seconds=time.perf_counter() - begun,
-        )
+        return self._of_points(begun) if self._online else self._batch.scaled(self._rows, self._times)
 
     def _push(self, rows: NDArray[np.float32]) -> None:
         step = online.stride(self._settings.window)
@@ -106,14 +81,10 @@ class Watch:
             drifted=beyond,
             channels=moved_most(part.sample, self._rows, self._channels),
             correction="sidak" if part.test == "cvm-online" and len(self._channels) > 1 else "none",
-            reference=self._reference(np.arange(len(part.rows)), part.why),
-            tested=_stretch(len(self._rows), self._times, ""),
+            reference=of_reference(part, np.arange(len(part.rows)), part.why),
+            tested=stretch(len(self._rows), self._times, ""),
             seconds=time.perf_counter() - begun,
         )
-
-    def _reference(self, chosen: NDArray[np.int64], phase: str) -> Stretch:
-        times = self._part.times
-        return _stretch(len(chosen), np.zeros(0) if times is None else times[chosen], phase)
 
     def state(self) -> dict[str, NDArray[Any]]:
         return {
@@ -136,9 +107,3 @@ class Watch:
         self._seen, self._tested, self._count, beyond = (int(one) for one in state["numbers"])
         self._beyond, self._highest = bool(beyond), float(state["highest"][0])
         self._row_by_row = None
-
-
-def _stretch(rows: int, times: NDArray[np.float64], phase: str) -> Stretch:
-    if not len(times):
-        return Stretch(rows, phase=phase)
-    return Stretch(rows, rfc3339(float(times[0])), rfc3339(float(times[-1])), phase)

@@ -69,16 +69,15 @@ def loop(stream: Stream) -> Loop:
         if seen < SPEC.drift.every:
             continue
         verdict = one.drift_test(start, stop - seen).test(stream.rows[stop - seen : stop])
-        facts = detect_drift.DriftFacts(
-            test=SPEC.drift.test,
+        said = detect_drift.DriftVerdict(
+            test=verdict.test,
             statistic=verdict.statistic,
             threshold=verdict.threshold,
             p_value=verdict.p_value,
             drifted=verdict.drifted,
-            window=seen,
-            revision=str(one.begun),
             channels=verdict.channels,
         )
+        facts = detect_drift.DriftFacts(revision=str(one.begun), window=seen, verdicts=(said,))
         detector = _decided(one, detector, facts, stop)
     return one
 

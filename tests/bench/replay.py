@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from homeostat.functions.spec import Spec
 from homeostat.models import artifact, baseline, fitted, memory
 from homeostat.models.alarms import trailing_mean
-from homeostat.models.drift import DriftTest
+from homeostat.models.drift_window import WindowTest
+from homeostat.models.drift_words import Settings
 from homeostat.models.simulator import CHANNELS
 from homeostat.pipelines import steps
 
@@ -85,7 +86,7 @@ class Loop:
         self.scores = np.full(len(stream.rows), -np.inf)
         self.teaches = np.ones(len(stream.rows), bool)
         self.old: tuple[NDArray[Any], ...] = ()
-        self._known: list[tuple[fitted.Fitted, str, DriftTest]] = []
+        self._known: list[tuple[fitted.Fitted, str, WindowTest]] = []
         self._folder = tempfile.TemporaryDirectory()
         self.begun, self.uri = 0, ""
         self.train(0, stream.first)
@@ -132,7 +133,7 @@ class Loop:
         found = self.model.score(self.followed[past:stop], self.stream.segments[past:stop])
         self.scores[start:stop] = found[start - past :] - self.model.threshold
 
-    def drift_test(self, row: int, seen: int) -> DriftTest:
+    def drift_test(self, row: int, seen: int) -> WindowTest:
         """Against what the median has followed, the last rows before those `seen`, once there are enough of
         this regime that the revision knows; until then against what the revision was trained on."""
         begin = max(self.regime(row), seen - MEMORY)
@@ -150,8 +151,8 @@ class Loop:
             yield from ((one, min(one + every, stop)) for one in range(start, stop, every))
 
 
-def _test(reference: NDArray[Any]) -> DriftTest:
-    return DriftTest(reference, CHANNELS, window=SPEC.drift.window, follows=True)
+def _test(reference: NDArray[Any]) -> WindowTest:
+    return WindowTest.against(reference, CHANNELS, Settings(window=SPEC.drift.window, follows=True))
 
 
 def _fit(rows: NDArray[Any], segments: NDArray[np.int64]) -> fitted.Fitted:

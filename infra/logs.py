@@ -25,13 +25,15 @@ from . import tracing
 
 FORMATS = ("text", "json")
 HIDDEN = "***"
+MOST = 32_000
+"""Characters of a message or an exception; what is longer is cut."""
 _SECRETS = (
     (re.compile(r"\bhst_([a-z]+)_[A-Za-z0-9_-]{16,}"), rf"hst_\1_{HIDDEN}"),
     (re.compile(r"(?i)\b(bearer|basic) [A-Za-z0-9._~+/=-]{8,}"), rf"\1 {HIDDEN}"),
     (re.compile(r"(?<=://)[^\s/:@]*:[^\s/@]+(?=@)"), HIDDEN),
     (
         re.compile(
-            r"(?i)\b((?:password|passwd|secret|token|api_?key|secret_access_key)[\"']?\s*[=:]\s*)"
+            r"(?i)\b([\w-]{0,20}(?:password|passwd|secret|token|api_?key)[\w-]{0,40}[\"']?\s*[=:]\s*)"
             r"(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)"
         ),
         rf"\1{HIDDEN}",
@@ -116,6 +118,8 @@ class Text(logging.Formatter):
 
 
 def without_secrets(text: str) -> str:
+    if len(text) > MOST:
+        text = f"{text[:MOST]} ... and {len(text) - MOST} characters more"
     for pattern, shown in _SECRETS:
         text = pattern.sub(shown, text)
     return text

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def serve(found: Town) -> str:
     return name
 
 
-def call(found: Town, start: datetime, end: datetime | None = None, **labels: str) -> None:
+def call(found: Town, labels: Mapping[str, str], start: datetime, end: datetime | None = None) -> None:
     """Alertmanager calls the gateway, as it does of a group of one."""
     alert: dict[str, Any] = {
         "status": "resolved" if end else "firing",
@@ -70,16 +71,16 @@ def test_an_alert_at_the_gateway_trains_and_its_end_closes_the_incident(running:
     land(running, "second.csv", rows=60)
     running.until(lambda: running.status()["new_rows"] == 60)
     for _ in range(2):  # its peer
-        call(running, fired, **shift)
+        call(running, shift, fired)
     second = started(running, first)
     assert running.status()["run"]["trigger"] == "alert"
     assert incidents(running) == ["retrain"]
     complete(running, second)
     for percent in (20, 50):
-        running.until(lambda share=percent: at(running, share))
+        running.until(partial(at, running, percent))
         try_out(running, second, first)
     running.until(lambda: running.serving.traffic == {artifact(running, second): 100})
-    call(running, fired, fired + timedelta(seconds=30), **shift)
+    call(running, shift, fired, fired + timedelta(seconds=30))
     running.until(lambda: incidents(running) == [])
     assert running.status()["serving"]["trigger"] == "alert"
     with running.admin() as http:
@@ -97,7 +98,8 @@ def test_a_rollback_alert_during_a_canary_gives_all_traffic_back(running: Town) 
     second = started(running, first)
     complete(running, second)
     running.until(lambda: running.serving.traffic.get(artifact(running, second)) == 20)
-    call(running, running.clock(), alertname="Failing", severity="critical", revision=second)
+    failing = {"alertname": "Failing", "severity": "critical", "revision": second}
+    call(running, failing, running.clock())
     running.until(lambda: "canary.rolledback" in running.types())
     running.until(lambda: running.serving.traffic == {artifact(running, first): 100})
     tick(running)

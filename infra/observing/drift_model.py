@@ -102,7 +102,7 @@ class Models:
     def __init__(
         self,
         load: Callable[[str], Shipped] = local_model,
-        backend: Callable[[], None] = load_backend,
+        backend: Callable[[], None] | None = None,
         calibrate: Callable[..., Calibration] = calibrate,
     ) -> None:
         self._load, self._calibrate = load, calibrate
@@ -111,7 +111,7 @@ class Models:
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._made: OrderedDict[tuple[str, Settings], Future[Made]] = OrderedDict()
         self._turn = threading.Lock()
-        self._backend = self._beside(backend)
+        self._backend = self._beside(backend or load_backend)
 
     @property
     def _loaded(self) -> bool:

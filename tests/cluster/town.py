@@ -32,9 +32,9 @@ from homeostat.infra.cluster import kfp_runs
 from homeostat.infra.cluster.host import function_host, served
 from homeostat.infra.cluster.kustomized import Object
 from homeostat.infra.cluster.settings import Settings, read
+from homeostat.infra.observing import drift_model
 from homeostat.infra.serve import GATEWAY, function_app
 from homeostat.infra.shell import Host
-from homeostat.models import drift
 from tests.cluster.callers import NAMESPACE, Server
 from tests.cluster.kserve_controller import Controller
 from tests.cluster.kube_apiserver_process import free_port
@@ -187,7 +187,7 @@ def town(
     name: str = "dev",
 ) -> Iterator[Town]:
     """`name` is the overlay whose rights and settings there are."""
-    monkeypatch.setattr(drift, "load_backend", lambda: None)  # 5-11 s, for a test that is not run here
+    monkeypatch.setattr(drift_model, "load_backend", lambda: None)  # 5-11 s, for a test that is not run here
     objects = overlay(name)
     server.put(*(one for one in objects if one["kind"] in NEEDED))
     functions = [one for one in services(objects) if one in FUNCTIONS]

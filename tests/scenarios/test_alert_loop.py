@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,18 @@ from homeostat.eventing.messages import (
     AlertFired,
     AlertResolved,
     CanaryRolledBack,
-    CanaryStarted,
     EvalPassed,
     ModelPromoted,
     RollbackRequested,
     TrainingCompleted,
-    TrainingRequested,
 )
+from homeostat.functions.detector import Cause, Judging, Status
 from homeostat.infra.demo.traffic import Traffic
+from homeostat.infra.local.store import Store
+from homeostat.infra.outcome import Outcome
 from homeostat.models.simulator import CHANNELS
+from tests.infra.serving_home import CHANNELS as SMALL
+from tests.infra.serving_home import save_artifacts
 from tests.scenarios.homes import RunningHome, rows
 from tests.scenarios.monitors import Monitors, installed
 
@@ -158,26 +162,39 @@ def why(home: RunningHome) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_canary_that_rejects_requests_is_taken_back_by_its_alert(
-    home: RunningHome, traffic: Traffic, files: Path
-) -> None:
+def awaited(home: RunningHome, artifact: Path) -> EvalPassed:
+    """A candidate whose verdict is awaited, and its verdict; what it was trained on does not matter here."""
+    waiting = Judging(run=artifact.name, since=datetime.now(UTC))
+    store = Store(home.settings.detectors_db)
+    cause = Cause(id="judged", correlationid="judged")
+    found = store.snapshot("pump", waiting.since, cause)
+    assert found is not None
+    nothing = Outcome(found[0], [], [])
+    assert store.commit("pump", found[1], Status(judging=waiting), "judged", nothing)
+    store.close()
+    return EvalPassed(
+        run=artifact.name, algorithm="isolation-forest", uri=str(artifact), version="1", gates=()
+    )
+
+
+def test_a_canary_that_rejects_requests_is_taken_back_by_its_alert(home: RunningHome, files: Path) -> None:
     """A canary of a whole hour: nothing but the alert ends it."""
-    apply(home, canary={"steps": [50], "every": "1h", "min_requests": 1_000_000})
-    home.land(unlabelled(2000, "commissioned", 1), "first.csv", files)
-    home.until(lambda: home.events(CanaryStarted.type), TRAINING, "the canary")
-    revision = home.status()["canary"]["revision"]["name"]
-    home.until(lambda: home.predict([[1.0, 2.0]]).status_code == 400, 60, "the canary to answer")
+    data = {"uri": f"{home.settings.data('pump')}/", "channels": list(SMALL)}
+    apply(home, data=data, canary={"steps": [50], "every": "1h", "min_requests": 1_000_000})
+    verdict = awaited(home, save_artifacts(files / "artifacts")["pump-a"])
+    home.emit(verdict.type, codec.data(verdict))
+
+    def rejected() -> bool:
+        return home.predict([[1.0, 2.0, 3.0]]).status_code == 400
 
     def rolled_back() -> bool:
-        home.predict([[1.0, 2.0]])
+        rejected()
         return bool(home.events(CanaryRolledBack.type))
 
-    home.until(rolled_back, 60, "the canary to be taken back")
-    assert only(home, RollbackRequested) == RollbackRequested(
-        reason="alert HomeostatModelRejectsRequests", revision=revision
-    )
-    assert home.status()["serving"] is None
-    assert not home.events(ModelPromoted.type)
-    assert len(home.events(TrainingRequested.type)) == 1
+    home.until(rejected, 60, "the canary to answer")
+    home.until(rolled_back, 60, "it to be taken back")
+    asked = RollbackRequested(reason="alert HomeostatModelRejectsRequests", revision="pump-a")
+    assert only(home, RollbackRequested) == asked
+    assert (home.status()["serving"], home.status()["canary"]) == (None, None)
     home.until(lambda: home.events(AlertResolved.type), 60, "the alert to be over")
     home.until(lambda: not home.status()["incidents"], 20, "its incident to be closed")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from homeostat.models import artifact
+from homeostat.models import artifact, shelf
 from homeostat.models.bootstrap import Answers
 from homeostat.models.fitted import Fitted
 
@@ -38,11 +35,13 @@ class Seen:
 
 
 def evaluated(model: Mapping[str, Any], held: Held, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """One candidate's figures; `model` names its algorithm, folder and parameters (as JSON)."""
-    fitted, parameters = artifact.load(model["folder"]), json.loads(model["parameters"])
+    """One candidate's figures; `model` names its algorithm, place and parameters (as JSON)."""
+    with shelf.reading(model["folder"]) as folder:
+        fitted, size = artifact.load(folder), comparison.size_mb(folder)
+    parameters = json.loads(model["parameters"])
     said = answers(fitted, held)
     own = {
-        "size_mb": comparison.size_mb(model["folder"]),
+        "size_mb": size,
         "calibration": comparison.calibration(fitted, said, held, nominal(spec, parameters)),
     }
     return {
@@ -67,10 +66,11 @@ def found(
     from homeostat.models import canary_inputs  # KServe with it, which only this step needs
 
     chosen = best(evaluations, spec["gate"])
-    fitted, serving = artifact.load(chosen["uri"]), champion_for(champion, spec)
+    with shelf.reading(chosen["uri"]) as folder:
+        fitted, canaries = artifact.load(folder), canary_inputs.answers(folder)
+    serving = champion_for(champion, spec)
     said = answers(fitted, held)
     known = (serving, answers(serving, held)) if serving else None
-    canaries = canary_inputs.answers(Path(chosen["uri"]))
     sound = sum(one.sound for one in canaries) / len(canaries)
     judged = {
         "chosen": {**chosen, "metrics": {**chosen["metrics"], "canary_inputs": sound}},
@@ -83,10 +83,6 @@ def found(
 
 def keep(page: str, uri: str) -> str:
     """Write the report beside the artifact at that URI, whole or not at all; where it lies then."""
-    target = Path(uri).parent / REPORT
-    handle, fresh = tempfile.mkstemp(prefix=f".{REPORT}.", dir=target.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(page)
-    Path(fresh).chmod(0o644)
-    Path(fresh).replace(target)
-    return str(target)
+    target = f"{uri.rpartition('/')[0]}/{REPORT}"
+    shelf.keep(page.encode(), target)
+    return target

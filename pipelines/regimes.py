@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from homeostat.models import artifact
+from homeostat.models import artifact, shelf
 
 UNTIL = "until"
 
@@ -29,7 +29,8 @@ def recent(times: pd.Series[Any], champion: str) -> NDArray[np.bool_]:
     """Which of (n,) times in UTC are after all that the champion's run read; all are without a champion."""
     if not champion:
         return np.ones(len(times), bool)
-    until = str(artifact.manifest(champion).provenance.get(UNTIL) or "")
+    with shelf.reading(champion) as folder:
+        until = str(artifact.manifest(folder).provenance.get(UNTIL) or "")
     if until:
         return np.asarray(times > pd.Timestamp(until), bool)
     middle = times.min() + (times.max() - times.min()) / 2

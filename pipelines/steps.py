@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from homeostat.eventing.durations import parse_duration
-from homeostat.models import alignment, artifact, data, features, fitted, fitting, injection, metrics
+from homeostat.models import alignment, artifact, data, features, fitted, fitting, injection, metrics, shelf
 from homeostat.models.alarm_figures import alarm_figures
 from homeostat.models.bootstrap import Answers
 from homeostat.models.missing import Missing
@@ -86,8 +86,11 @@ def screen(
 
 def champion_for(uri: str, spec: Mapping[str, Any]) -> fitted.Fitted | None:
     """The serving detector; None without one, or when it watches other channels than the spec does now."""
-    model = artifact.load(uri) if uri else None
-    return model if model and list(model.channels) == list(spec["data"]["channels"]) else None
+    if not uri:
+        return None
+    with shelf.reading(uri) as folder:
+        model = artifact.load(folder)
+    return model if list(model.channels) == list(spec["data"]["channels"]) else None
 
 
 def split(frame: pd.DataFrame, spec: Mapping[str, Any], seed: int) -> tuple[Training, Held]:

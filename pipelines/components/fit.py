@@ -21,16 +21,17 @@ def fit(
     import json
     from pathlib import Path
 
-    from homeostat.models import artifact
+    from homeostat.models import artifact, shelf
     from homeostat.pipelines.calibrating import ship_calibration
     from homeostat.pipelines.steps import fit_training
     from homeostat.pipelines.taught import Training
 
     learn, chosen = Training.load(training.path), json.loads(parameters).get(algorithm, {})
     fitted = fit_training(algorithm, learn, json.loads(spec), chosen, seed)
-    folder = Path(models_root) / detector / run / algorithm
+    place = f"{models_root.rstrip('/')}/{detector}/{run}/{algorithm}"
     origin = {"run": run, "detector": detector, "data": fingerprint, "seed": seed, "until": learn.until}
-    artifact.save(fitted, folder, origin)
-    ship_calibration(fitted, learn, json.loads(spec), folder)
-    model.metadata.update({"algorithm": algorithm, "folder": str(folder), "parameters": json.dumps(chosen)})
-    Path(model.path).write_text(str(folder))
+    with shelf.making(place) as folder:
+        artifact.save(fitted, folder, origin)
+        ship_calibration(fitted, learn, json.loads(spec), folder)
+    model.metadata.update({"algorithm": algorithm, "folder": place, "parameters": json.dumps(chosen)})
+    Path(model.path).write_text(place)

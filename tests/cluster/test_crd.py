@@ -65,7 +65,7 @@ def test_it_is_a_valid_definition_and_knows_no_field_that_kubernetes_does_not(sh
 
 ALLOWED = {"type", "description", "enum", "format", "pattern", "required", "nullable", "properties", "items"}
 ALLOWED |= {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength"}
-ALLOWED |= {"minItems", "maxItems", "additionalProperties"}
+ALLOWED |= {"minItems", "maxItems", "minProperties", "maxProperties", "additionalProperties"}
 ALLOWED |= {"x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations"}
 ALLOWED |= {"x-kubernetes-list-type", "x-kubernetes-list-map-keys"}
 

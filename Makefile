@@ -38,13 +38,14 @@ lint: install ## ruff, mypy, import rules
 bench: install ## Every benchmark, each beside its peer
 	$(BIN)/python -m tests.bench all
 
-compile: install ## Render what is generated: compiled pipelines, schemas, the CRD, the images' locks
+compile: install ## Render what is generated: compiled pipelines, schemas, the CRD, the images' locks, dashboards
 	$(BIN)/python -m homeostat.pipelines.compile && $(BIN)/python -m homeostat.eventing.schemas && \
-	$(BIN)/python -m homeostat.infra.images.closure && $(BIN)/python -m homeostat.infra.cluster.crd
+	$(BIN)/python -m homeostat.infra.images.closure && $(BIN)/python -m homeostat.infra.cluster.crd && \
+	$(BIN)/python -m homeostat.infra.monitoring.grafana
 
 lock: ## Pin the whole environment anew
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra work --extra pyod --extra kafka --extra s3 --extra dev --python-version 3.11 --no-annotate \
+	$(BIN)/uv pip compile pyproject.toml --extra work --extra pyod --extra kafka --extra s3 --extra traces --extra dev --python-version 3.11 --no-annotate \
 	  --no-emit-index-url --no-emit-find-links $(addprefix --find-links ,$(PIP_FIND_LINKS)) \
 	  --custom-compile-command "make lock" --quiet --upgrade | sed 's/+cpu//' > requirements.lock
 

@@ -122,7 +122,8 @@ def tell(event: WireEvent) -> str:
         gates = [tell_gate(Gate(**gate)) for gate in data.get("gates", [])]
     except (KeyError, ValueError, TypeError):
         return ""
-    return told + (f" ({', '.join(gates)})" if gates else "")
+    report = f", {data['report']}" if data.get("report") else ""
+    return told + (f" ({', '.join(gates)})" if gates else "") + report
 
 
 def _document(event: WireEvent) -> dict[str, Any]:

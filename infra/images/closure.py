@@ -20,7 +20,10 @@ from packaging.utils import canonicalize_name
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 HEADER = "# Generated from requirements.lock: python -m homeostat.infra.images.closure"
-EXTRAS: Mapping[str, tuple[str, ...]] = {"function": ("s3",), "work": ("pyod", "s3", "work")}
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "function": ("s3", "traces"),
+    "work": ("pyod", "s3", "traces", "work"),
+}
 """Kafka is a cluster's own affair: KafkaSource and KafkaSink carry its records. The gateway, a light one,
 keeps objects that come as data in the object store."""
 

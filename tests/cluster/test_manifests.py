@@ -228,7 +228,7 @@ def asked_for(node: Any) -> Iterator[str]:
     """Secrets that objects name."""
     if isinstance(node, dict):
         for key, value in node.items():
-            if key in ("secretKeyRef", "secretRef"):
+            if key in ("secretKeyRef", "secretRef", "credentials"):
                 yield value["name"]
             elif key == "auth.secret.ref.name":
                 yield value

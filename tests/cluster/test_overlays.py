@@ -225,6 +225,7 @@ def test_in_minimal_a_train_jobs_pod_reaches_the_broker_and_mlflow_lets_it_in() 
         one["namespaceSelector"]["matchLabels"]
         for rule in policies["services"]["spec"]["egress"]
         for one in rule["to"]
+        if {"protocol": "TCP", "port": 8443} in rule["ports"]
     ]
     assert (broker, [8080, 8443]) in to
     assert ({"homeostat.dev/objects": "true"}, [9000]) in to

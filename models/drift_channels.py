@@ -23,6 +23,8 @@ MOST_VALUES = 20
 Distances = NDArray[np.float64]
 
 _LEAST = 0.1
+# A move by four and by five tenths of a deviation: what a few faults among the rows do is less.
+_LEAST_CVM, _LEAST_MEAN_CVM = 0.2, 0.26
 _LEAST_ERRORS = 0.05
 
 
@@ -75,14 +77,15 @@ class Kind:
     make: Callable[[Rows, float], Any]
     distance: Callable[[NDArray[Any], Rows, Rows], NDArray[Any]]
     margin: float
-    least: float
+    least: float  # of a channel's limit
+    least_mean: float  # of the mean's, or of a channel's that is alone
 
 
 KINDS: Mapping[str, Kind] = {
-    "ks": Kind(ks, _as_it_is, 1.5, _LEAST),
-    "cvm": Kind(cvm, _cvm_distance, 1.5, _LEAST),
-    "chi2": Kind(chi2, _chi2_distance, 1.5, _LEAST),
-    "fisher": Kind(fisher, _more_errors, 1.0, _LEAST_ERRORS),
+    "ks": Kind(ks, _as_it_is, 1.5, _LEAST, _LEAST),
+    "cvm": Kind(cvm, _cvm_distance, 1.5, _LEAST_CVM, _LEAST_MEAN_CVM),
+    "chi2": Kind(chi2, _chi2_distance, 1.5, _LEAST, _LEAST),
+    "fisher": Kind(fisher, _more_errors, 1.25, _LEAST_ERRORS, _LEAST_ERRORS),
 }
 NOTHING_IN_COMMON = 0.75  # midway from half of the range to all of it
 
@@ -129,7 +132,8 @@ class ChannelTest:
         """(k,) from the (k,) largest distances of the reference's own blocks: what they are multiplied by
         falls by one where many blocks told them. Halfway to 1 at most, as distances end there."""
         margin = self.kind.margin + 1.0 * (1 - trust)
-        return np.asarray(np.maximum(np.minimum(margin * own, (1 + own) / 2), self.kind.least))
+        least = np.append(np.full(len(own) - 1, self.kind.least), self.kind.least_mean)
+        return np.asarray(np.maximum(np.minimum(margin * own, (1 + own) / 2), least))
 
 
 def corrected(p_values: NDArray[np.float64], correction: CorrectionKind) -> float:

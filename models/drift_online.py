@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .drift_kernels import LEAST_MOVE, bandwidth, margin, rooted, with_spread
 from .drift_randomness import lent
-from .drift_rows import Rows, evenly
+from .drift_rows import Rows, evenly, with_mean
 
 NAMES = ("mmd-online", "lsdd-online", "cvm-online")
 POINTS = 25
@@ -85,7 +85,7 @@ def settled(name: str, known: Rows, seed: int, arrays: Mapping[str, NDArray[Any]
 def rehearsed(
     test: OnlineTest, known: Rows, stretches: list[Rows], trust: float
 ) -> tuple[NDArray[np.float64], float]:
-    """(k,) limits of the distances after a run over stretches of points; and for all of them together 0.7
+    """Limits of the distances and of their mean after a run over stretches of points; and for this alone 0.7
     times the distance of what has nothing in common with the reference."""
     own = np.zeros(1)
     left = _MOST_REHEARSED
@@ -102,14 +102,14 @@ def rehearsed(
     test.resume(0, known[:0])
     if test.name == "cvm-online":  # its distances end at 1
         tight = np.minimum((1.5 + 1.0 * (1 - trust)) * own, (1 + own) / 2)
-        return np.maximum(tight, _LEAST_CVM), float(most.mean())
+        return np.maximum(tight, _LEAST_CVM), float(most[-1])
     return np.clip(margin(trust) * own, np.median(moved, axis=0), most), float(most[0])
 
 
 def _highest(test: OnlineTest, points: Rows) -> NDArray[np.float64]:
     """Where there are any points."""
     test.resume(0, points[:0])
-    return np.asarray(np.max([test.push(one)[0] for one in points], axis=0))
+    return np.asarray(np.max([with_mean(test.push(one)[0]) for one in points], axis=0))
 
 
 def _shown(name: str, rows: Rows) -> Rows:

@@ -15,7 +15,7 @@ from .drift_channels import ChannelTest
 from .drift_kernels import Mmd
 from .drift_lsdd import Lsdd
 from .drift_randomness import lent
-from .drift_rows import REFERENCE_ROWS, WINDOW_ROWS, Rows, blocks, evenly, scaler, spread, within
+from .drift_rows import REFERENCE_ROWS, WINDOW_ROWS, Rows, blocks, evenly, scaler, spread, with_mean, within
 from .drift_season import Times
 from .drift_words import Settings
 from .features import Scaler, runs
@@ -44,7 +44,8 @@ class BatchTest(Protocol):
 class Part:
     """`rows` are (k, c) scaled reference rows in order of time, `times` theirs (k,) in seconds. A `season` of
     0 means that all of them serve for any window; `why` says why there is none though one was asked for.
-    `limits` are of each distance that a test has, or one for all; `arrays` what an online test settled."""
+    `limits` are of each distance that a test has, then of their mean; or of this alone. `arrays` are what an
+    online test settled."""
 
     test: str
     scale: Scaler
@@ -57,12 +58,15 @@ class Part:
 
     @property
     def threshold(self) -> float:
-        return float(np.median(self.limits))
+        return float(self.limits[-1])
 
     def statistic(self, distances: Distances) -> float:
-        """The mean of the (k,) distances, each as many times the threshold as it is its own limit: one
-        channel must be far beyond its own, or several a little. One limit may be for all of them."""
-        return float((distances / self.limits).mean()) * self.threshold
+        """The mean of the (k,) distances; or of how many times its own limit each is, times the threshold,
+        if that is more: channels that wander all the time hide no calm one that moves."""
+        mean = float(distances.mean())
+        if len(self.limits) == 1:
+            return mean
+        return max(mean, float((distances / self.limits[:-1]).mean()) * self.threshold)
 
     @property
     def sample(self) -> Rows:
@@ -118,7 +122,8 @@ def fit(
         test = batch_test(name, base.sample, settings)
         if settings.follows:
             return replace(base, limits=np.array([test.nothing_in_common]))
-        own = np.max([test.distances(*_beside(rows, times, season, one)) for one in cut], axis=0)
+        every = [with_mean(test.distances(*_beside(rows, times, season, one))) for one in cut]
+        own = np.max(every, axis=0)
         return replace(base, limits=test.limits(own, trust))
 
 

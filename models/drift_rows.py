@@ -54,6 +54,11 @@ def within(raw: NDArray[Any], phases: NDArray[np.float64]) -> Scaler:
     return Scaler("robust", whole.center, np.minimum(scale, whole.scale))
 
 
+def with_mean(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(k,) and their mean; one is its own mean."""
+    return distances if len(distances) == 1 else np.append(distances, distances.mean())
+
+
 def evenly(rows: Rows, most: int) -> Rows:
     return rows[spread(len(rows), most)]
 

@@ -81,8 +81,8 @@ def regimes(seed: int) -> Stream:
 
 def errors(seed: int) -> Stream:
     rng = np.random.default_rng(seed)
-    share = np.repeat([0.04, 0.16], [1_000 + NORMAL // 2, DRIFTED])
-    return _cut(_runs(share, rng)[:, None].astype(float), ("error",), 1_000, NORMAL // 2)
+    share = np.repeat([0.04, 0.16], [2_000 + NORMAL // 2, DRIFTED])
+    return _cut(_runs(share, rng)[:, None].astype(float), ("error",), 2_000, NORMAL // 2)
 
 
 def skab(seed: int) -> Stream:

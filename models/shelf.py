@@ -47,6 +47,17 @@ def making(uri: str) -> Iterator[Path]:
 
 
 @contextmanager
+def adding(uri: str) -> Iterator[Path]:
+    """A folder for files that lie beside an artifact's own once the block has ended well."""
+    if (here := local(uri)) is not None:
+        yield here
+        return
+    with tempfile.TemporaryDirectory() as place:
+        yield Path(place)
+        _upload(Path(place), *_store(uri))
+
+
+@contextmanager
 def reading(uri: str) -> Iterator[Path]:
     """The folder with the artifact of this URI, for the block. Raises FileNotFoundError where a store has
     none, and what its client raises while it cannot be reached."""
@@ -80,6 +91,10 @@ def _publish(folder: Path, uri: str) -> None:
     stated = (folder / MANIFEST).read_bytes()
     if system.exists(f"{root}/{MANIFEST}") and system.cat_file(f"{root}/{MANIFEST}") != stated:
         raise ArtifactError(f"{uri} already holds something else: artifacts never change, take a new place")
+    _upload(folder, system, root)
+
+
+def _upload(folder: Path, system: Any, root: str) -> None:
     for name in PARTS:
         if (folder / name).is_file():
             system.pipe_file(f"{root}/{name}", (folder / name).read_bytes())

@@ -1,4 +1,4 @@
-"""The drift tests of a candidate, calibrated where its rows are and shipped in its folder."""
+"""The drift tests of the best candidate, calibrated where its rows are and shipped in its folder."""
 
 from __future__ import annotations
 

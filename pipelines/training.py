@@ -74,6 +74,7 @@ class _Prepared:
             compare(
                 spec=self._names["spec"],
                 champion=self._champion,
+                training=self._features.outputs["training"],
                 held_back=self._features.outputs["held_back"],
                 evaluations=evaluations,
                 **names,

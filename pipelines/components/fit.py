@@ -1,4 +1,4 @@
-"""Fit one candidate, calibrate its drift tests, and write both to their immutable place."""
+"""Fit one candidate and write its artifact to its immutable place."""
 
 from kfp import dsl
 
@@ -22,7 +22,6 @@ def fit(
     from pathlib import Path
 
     from homeostat.models import artifact, shelf
-    from homeostat.pipelines.calibrating import ship_calibration
     from homeostat.pipelines.steps import fit_training
     from homeostat.pipelines.taught import Training
 
@@ -32,6 +31,5 @@ def fit(
     origin = {"run": run, "detector": detector, "data": fingerprint, "seed": seed, "until": learn.until}
     with shelf.making(place) as folder:
         artifact.save(fitted, folder, origin)
-        ship_calibration(fitted, learn, json.loads(spec), folder)
     model.metadata.update({"algorithm": algorithm, "folder": place, "parameters": json.dumps(chosen)})
     Path(model.path).write_text(place)

@@ -52,7 +52,14 @@ def trained(folder: Path, run: str, champion: str = "") -> dict[str, Any]:
     one = evaluate.python_func(named["spec"], held_back, model, Output(folder / "figures"))
     page = Output(folder / "page.html")
     found: dict[str, Any] = json.loads(
-        compare.python_func(champion=champion, held_back=held_back, evaluations=[one], page=page, **named)
+        compare.python_func(
+            champion=champion,
+            training=training,
+            held_back=held_back,
+            evaluations=[one],
+            page=page,
+            **named,
+        )
     )
     return found
 

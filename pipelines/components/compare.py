@@ -1,4 +1,4 @@
-"""Lay the best candidate beside the champion, ask it canary inputs, calibrate its drift tests, write the report.
+"""Lay the best candidate beside the champion, ask it canary inputs, calibrate its drift tests, write a page.
 
 Drift tests take alibi-detect's 5 to 11 s to load, and only the best candidate ever needs them.
 """

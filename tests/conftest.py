@@ -29,5 +29,5 @@ def shared() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest story first: at the end it would run alone, while the other process has nothing to do."""
-    items.sort(key=lambda item: item.path.name != "test_demo.py")
+    """The long stories first: at the end one would run alone, while the other process has nothing to do."""
+    items.sort(key=lambda item: item.path.parent.name != "scenarios")

@@ -17,11 +17,13 @@ from homeostat.eventing import codec
 from homeostat.eventing.errors import Reject
 from homeostat.eventing.messages import (
     EVENTS,
+    Comparison,
     DriftDetected,
     Event,
     Figures,
     Gate,
     KafkaRecord,
+    Span,
     TrainingRequested,
 )
 from homeostat.eventing.wire import WireEvent
@@ -56,6 +58,7 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text(max_size=5)
 LOOSE = st.none() | NUMBERS | st.booleans() | TEXTS | st.lists(NUMBERS, max_size=2)
 BY_HINT: Mapping[Any, st.SearchStrategy[Any]] = {
+    Any: LOOSE,
     float: NUMBERS,
     int: st.integers(-(2**53), 2**53),
     float | None: st.none() | NUMBERS,
@@ -69,7 +72,11 @@ BY_HINT: Mapping[Any, st.SearchStrategy[Any]] = {
     Figures | None: st.none() | st.dictionaries(TEXTS, st.none() | NUMBERS, max_size=3),
     Mapping[str, Figures]: st.just({}),
     Mapping[str, Mapping[str, Any]]: st.just({}),
+    Mapping[str, Any] | None: st.none() | st.dictionaries(TEXTS, LOOSE, max_size=3),
+    tuple[int, ...]: st.lists(st.integers(0, 2**53), max_size=3).map(tuple),
     tuple[Gate, ...]: st.just(()),
+    tuple[Comparison, ...]: st.just(()),
+    Span | None: st.none() | st.builds(Span, rows=st.integers(0, 2**53), start=TEXTS),
 }
 """JSON has no NaN, and integers beyond 64 bits are nobody's figures."""
 

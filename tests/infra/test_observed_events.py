@@ -24,6 +24,8 @@ from homeostat.functions.spec import Spec
 from homeostat.functions.work import GRACE, WorkFacts
 from homeostat.infra.local.executors import Machine, bound
 from homeostat.infra.local.observers import observers
+from homeostat.infra.local.router import Router
+from homeostat.infra.local.serving import Serving
 from homeostat.infra.local.settings import Settings
 from homeostat.infra.local.store import Store
 from homeostat.infra.outcome import Outcome
@@ -142,7 +144,7 @@ def test_a_run_that_vanished_from_this_machine_ends_and_its_failure_goes_back_to
 ) -> None:
     run = Run(name="pump-1", started=NOW - timedelta(minutes=5), reason="rows", cause=DRIFT)
     home = Home(tmp_path, run=run)
-    eyes = observers(Settings(state=tmp_path), None, _no_stream(), runs=Engine())  # type: ignore[arg-type]
+    eyes = observers(Settings(state=tmp_path), Serving(tmp_path, Router()), _no_stream(), runs=Engine())
     home.handle("plan-retraining", tick("t1"), observers={WorkFacts: eyes[WorkFacts]})
     assert home.told == []
     home.now += GRACE

@@ -23,6 +23,7 @@ from homeostat.functions.detector import Held, Incident, Status
 from homeostat.infra.cli import cli
 from homeostat.infra.local.store import Store
 from homeostat.infra.outcome import Outcome
+from homeostat.infra.terminal import out
 from tests.cluster.ports import on_a_port
 from tests.functions.detectors import NOON, canary, cause, detector, revision, spec
 
@@ -136,7 +137,7 @@ def test_what_waits_for_approval_is_listed_and_approved(home: Home) -> None:
 def test_status_shows_a_paused_canary_a_shadow_and_the_alerts_that_fire(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(out, "width", 200)
     incidents = [
         Incident(fingerprint=f"f{one}", starts_at="", alertname=f"A{one}", action="retrain", since=NOON)
         for one in range(7)

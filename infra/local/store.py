@@ -10,8 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from homeostat.functions.detector import Cause, Detector, Status
 from homeostat.functions.spec import Spec
 
 from ..outcome import Claim, Outcome
+from ..transaction import transaction
 from ..trouble import Trouble
 
 BUSY_SECONDS = 30
@@ -141,7 +141,7 @@ class Store:
         rows = (status.model_dump_json(), name, version)
         document = None if outcome.is_empty else orjson.dumps(outcome.dump())
         try:
-            with self._lock, self._transaction():
+            with self._lock, transaction(self._db):
                 changed = self._db.execute(
                     "UPDATE detectors SET status = ?, version = version + 1 WHERE name = ? AND version = ?",
                     rows,
@@ -164,14 +164,14 @@ class Store:
         told: Sequence[WireEvent] = (),
     ) -> Trouble | None:
         """Forget the outcome, keep that there was one. What had hindered it until now."""
-        with self._lock, self._transaction():
+        with self._lock, transaction(self._db):
             outcome = self._open(name, key)
             self._db.execute("UPDATE outcomes SET outcome = NULL WHERE detector = ? AND key = ?", (name, key))
         return outcome.trouble if outcome else None
 
     def hindered(self, name: str, key: str, trouble: Trouble, telling: WireEvent) -> bool:
         """Keep with the outcome what hinders it, since when. False: known, or nothing is left to do."""
-        with self._lock, self._transaction():
+        with self._lock, transaction(self._db):
             outcome = self._open(name, key)
             before = outcome.trouble if outcome else None
             if outcome is None or (before and before.kind == trouble.kind):
@@ -187,16 +187,6 @@ class Store:
         query = "SELECT outcome FROM outcomes WHERE detector = ? AND key = ? AND outcome IS NOT NULL"
         row = self._db.execute(query, (name, key)).fetchone()
         return Outcome.load(orjson.loads(row[0])) if row else None
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def unfinished(self) -> list[tuple[str, str, Outcome]]:
         """Detector, key and outcome of everything that was claimed and not carried out, oldest first."""

@@ -11,8 +11,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 from homeostat.eventing.errors import Fault, Reject
 from homeostat.functions.labels import Label
 
+from ..transaction import transaction
 from .label_bounds import Limits, count, trim, trim_labels
 from .label_schema import schema
 from .scored_rows import Answered, Counts, labelled
@@ -70,7 +70,7 @@ class LabelBook:
     # --- putting down ------------------------------------------------------------------------------------
     def put(self, batch: Sequence[Kept]) -> list[Reject | None]:
         """Commit them together; what is refused is told in its place and leaves nothing behind."""
-        with self._lock, self._transaction():
+        with self._lock, transaction(self._db):
             refused = [self._put(one) for one in batch]
             for name, now in {one.detector: one.now for one in batch}.items():
                 trim(self._db, self._limits, name, _micros(now), _micros(now - self._limits.age))
@@ -178,7 +178,7 @@ class LabelBook:
     # --- looking up --------------------------------------------------------------------------------------
     def unmatched(self, name: str, now: datetime) -> int:
         """Labels that were given up so far, because no row came that they fit."""
-        with self._lock, self._transaction():
+        with self._lock, transaction(self._db):
             trim_labels(self._db, self._limits, name, _micros(now))
         with self._reading:
             return int(self._counted(name, "unmatched"))
@@ -219,16 +219,6 @@ class LabelBook:
         query = "SELECT number, errors FROM errors WHERE detector = ? AND revision = ? AND number > ?"
         with self._reading:
             return self._reader.execute(f"{query} ORDER BY number", (name, revision, after)).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
 
 def _places(text: str) -> tuple[int, ...]:

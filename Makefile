@@ -26,7 +26,7 @@ demo: install ## Tell the whole story on this machine (DATA=folder in SKAB's lay
 # Two processes, a file in one of them, in our order: half of the suite computes, the other half waits for servers.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test: install ## The default suite, under 10 minutes
+test: install ## The default suite, about 12 minutes on two cores
 	$(PYTEST) -m "not slow"
 
 test-all: install ## Everything, the long chaos too

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, repeat
 from math import sqrt
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from homeostat.eventing.messages import Comparison
 
@@ -27,6 +27,8 @@ from .sequential import Share, difference
 from .spec import CanarySpec
 
 HIGHER = tuple(f"scores above {bound:g} of the threshold" for bound in SCORE_BUCKETS)
+
+Outcome = Literal["worse", "no worse", "inconclusive"]
 
 TAIL = 0.01
 """The p99 is judged and not what is rarer: so large a share of requests may be slower than anything."""
@@ -198,17 +200,7 @@ def _worst(pairs: Sequence[Pair], error: float, balance: float, slack: float) ->
 
 
 def _compared(pair: Pair, error: float, balance: float) -> Comparison:
-    if pair.increase is None:
-        return Comparison(
-            name=pair.name,
-            canary=pair.canary.ratio,
-            stable=pair.stable.ratio,
-            low=None,
-            high=None,
-            limit=pair.limit,
-            outcome="inconclusive",
-        )
-    low, high = difference(pair.canary, pair.stable, error, balance, pair.around)
+    low, high, outcome = _bounds(pair, error, balance)
     return Comparison(
         name=pair.name,
         canary=pair.canary.ratio,
@@ -216,5 +208,12 @@ def _compared(pair: Pair, error: float, balance: float) -> Comparison:
         low=low,
         high=high,
         limit=pair.limit,
-        outcome="worse" if low > pair.limit else "no worse" if high <= pair.limit else "inconclusive",
+        outcome=outcome,
     )
+
+
+def _bounds(pair: Pair, error: float, balance: float) -> tuple[float | None, float | None, Outcome]:
+    if pair.increase is None:
+        return None, None, "inconclusive"
+    low, high = difference(pair.canary, pair.stable, error, balance, pair.around)
+    return low, high, "worse" if low > pair.limit else "no worse" if high <= pair.limit else "inconclusive"

@@ -21,7 +21,7 @@ def compare(
     evaluations: List[str],  # noqa: UP006
     page: dsl.Output[dsl.HTML],
 ) -> str:
-    """Returns what was found (`judging.Found`), as JSON."""
+    """Returns what was found (`judging.found`), as JSON."""
     import json
     from pathlib import Path
 
